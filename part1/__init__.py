@@ -1,0 +1,1 @@
+"""Part 1, data pipeline: PostgreSQL, a streaming generator and data quality."""
