@@ -1,0 +1,155 @@
+"""Which processes are ours: the one truth is the process table, so that no crash can hide one.
+
+Every process that the course starts carries the path of its home in its environment, and its
+children inherit it. A small run record says which of them is the service itself.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from course.files import write_atomically
+from course.home import Home
+
+OWNER = "COURSE_OWNER"  # holds the path of the home
+SERVICE = "COURSE_SERVICE"  # holds the name of the service
+
+
+# Services outlive the command that starts them, on purpose; Python warns of a child that is
+# forgotten while it runs, so they are remembered until the end.
+_outliving: list[psutil.Popen] = []
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Which process runs a service; the start time tells it from a later owner of the same pid."""
+
+    pid: int
+    started: float
+    port: int
+
+
+def spawn(
+    home: Home, service: str, command: list[str], environment: Mapping[str, str], port: int
+) -> psutil.Popen:
+    """Start a service in a session of its own, its output in its log, and write its run record."""
+    log = home.log(service)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    with log.open("ab") as output:
+        process = psutil.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment | {OWNER: str(home.path), SERVICE: service},
+            start_new_session=True,
+            creationflags=flags,
+        )
+    _outliving.append(process)
+    record = RunRecord(process.pid, process.create_time(), port)
+    write_atomically(home.run_record(service), json.dumps(asdict(record)))
+    return process
+
+
+def running(home: Home, service: str) -> RunRecord | None:
+    """The run record of a service whose process is alive."""
+    try:
+        record = RunRecord(**json.loads(home.run_record(service).read_text(encoding="utf-8")))
+        process = psutil.Process(record.pid)
+        same = abs(process.create_time() - record.started) < 1.0
+        return record if same and _is_alive(process) else None
+    except (FileNotFoundError, ValueError, TypeError, psutil.NoSuchProcess):
+        return None
+
+
+def owned(home: Home, also: Callable[[psutil.Process], bool] | None = None) -> list[psutil.Process]:
+    """All living processes of this home, and those that `also` recognises."""
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        if _owner(process) == home.path or (also is not None and also(process)):
+            found.append(process)
+    return found
+
+
+def of_service(
+    home: Home, service: str, also: Callable[[psutil.Process], bool]
+) -> list[psutil.Process]:
+    """The living processes of one service, children and orphans included."""
+    return [
+        process
+        for process in owned(home, also)
+        if also(process) or _variable(process, SERVICE) == service
+    ]
+
+
+def end(processes: Iterable[psutil.Process], seconds: float = 5.0) -> None:
+    """Terminate processes, and kill those that are still there after `seconds`."""
+    alive = list(processes)
+    for process in alive:
+        _quietly(process.terminate)
+    alive = wait(alive, seconds)
+    for process in alive:
+        _quietly(process.kill)
+    wait(alive, seconds)
+
+
+def wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until processes have ended, and return those that have not after `seconds`.
+
+    A zombie has ended: some containers' init takes seconds to collect it, or never does.
+    """
+    deadline = time.monotonic() + seconds
+    alive = [p for p in processes if _is_alive(p)]
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+        alive = [p for p in alive if _is_alive(p)]
+    return alive
+
+
+def memory(processes: Iterable[psutil.Process]) -> int:
+    """Resident bytes, shared pages counted once where the system tells (Linux: PSS)."""
+    total = 0
+    for process in processes:
+        try:
+            full = process.memory_full_info()
+        except psutil.Error:
+            continue
+        total += getattr(full, "pss", 0) or full.rss
+    return total
+
+
+def _owner(process: psutil.Process) -> Path | None:
+    place = _variable(process, OWNER)
+    return Path(place) if place else None
+
+
+def _variable(process: psutil.Process, name: str) -> str | None:
+    try:
+        return process.environ().get(name)
+    except (psutil.Error, OSError):  # somebody else's process, or gone by now
+        return None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        action()

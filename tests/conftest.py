@@ -1,0 +1,225 @@
+"""Fixtures: one real embedded stack for the whole run, a fresh database for every test that asks."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+import pytest
+
+from course.config import Config
+from course.home import Home
+from course.services.mlflow_server import MlflowServer
+from course.services.object_store import ObjectStore
+from course.services.postgres import Postgres
+from course.supervisor import Supervisor
+from tests.compose import Compose
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_HOME = "COURSE_TEST_HOME"
+OURS = ("POSTGRES_", "MLFLOW_", "AWS_", "MINIO_", "S3_", "COURSE_", "DB_WAIT", "PYTEST_")
+
+
+class RunModule(Protocol):
+    """Run `python -m module` as a learner does."""
+
+    def __call__(
+        self,
+        module: str,
+        *args: str,
+        env: dict[str, str] | None = None,
+        timeout: float = 120,
+        check: bool = False,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the home of the stack that all workers share; the first fixture starts it."""
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED_HOME] = tempfile.mkdtemp(prefix="course-test-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the stack when the last worker is done."""
+    if not hasattr(config, "workerinput") and (place := os.environ.pop(SHARED_HOME, None)):
+        _supervisor(place).down(wipe=True)
+        shutil.rmtree(place)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, and say why."""
+    if item.get_closest_marker("docker") and not _docker_answers():
+        pytest.skip("no Docker engine answers `docker info`")
+    if item.get_closest_marker("browser") and chromium() is None:
+        pytest.skip("no Chromium on the PATH")
+
+
+@cache
+def _docker_answers() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    asked = subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False)
+    return asked.returncode == 0
+
+
+def chromium() -> str | None:
+    """The system's Chromium or Chrome."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def _supervisor(place: str) -> Supervisor:
+    # Far from every default port, so that a stack that the developer runs is left alone.
+    config = Config(postgres_port=25432, s3_port=29000, mlflow_port=25001)
+    return Supervisor(Home(Path(place).resolve() / ".course"), config)
+
+
+@dataclass(frozen=True)
+class Server:
+    """The shared PostgreSQL server."""
+
+    port: int
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection:
+        """A psycopg 3 connection as the learner's user, in autocommit."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="myuser",
+            password="mypassword",
+            dbname=database,
+            autocommit=True,
+        )
+
+
+@dataclass(frozen=True)
+class Database:
+    """One test's own database."""
+
+    server: Server
+    name: str
+
+    def connect(self) -> psycopg.Connection:
+        """A psycopg 3 connection in autocommit."""
+        return self.server.connect(self.name)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a script needs in its environment to find this database."""
+        return {
+            "POSTGRES_HOST": "127.0.0.1",
+            "POSTGRES_PORT": str(self.server.port),
+            "POSTGRES_USER": "myuser",
+            "POSTGRES_PASSWORD": "mypassword",
+            "POSTGRES_DB": self.name,
+        }
+
+    @property
+    def url(self) -> str:
+        """A SQLAlchemy URL on psycopg2."""
+        return f"postgresql+psycopg2://myuser:mypassword@127.0.0.1:{self.server.port}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Mlflow:
+    """The shared MLflow server."""
+
+    uri: str
+    s3_port: int
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a script needs in its environment to find this server."""
+        return {"MLFLOW_TRACKING_URI": self.uri}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Server:
+    """The real PostgreSQL 18 of the embedded stack."""
+    return Server(_supervisor(os.environ[SHARED_HOME]).up([Postgres.name])[Postgres.name])
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[Database]:
+    """A fresh, empty database."""
+    yield from _fresh_database(postgres)
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: Server) -> Iterator[Database]:
+    """A database that the tests of one module share."""
+    yield from _fresh_database(postgres)
+
+
+def _fresh_database(postgres: Server) -> Iterator[Database]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield Database(postgres, name)
+    with postgres.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server() -> Mlflow:
+    """The real MLflow on the real PostgreSQL and S3 of the embedded stack."""
+    names = [Postgres.name, ObjectStore.name, MlflowServer.name]
+    ports = _supervisor(os.environ[SHARED_HOME]).up(names)
+    return Mlflow(f"http://127.0.0.1:{ports[MlflowServer.name]}", ports[ObjectStore.name])
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would point a script at other servers."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(OURS)} | {
+        "PYTHONWARNINGS": "default",
+        "COLUMNS": "120",
+    }
+
+
+@pytest.fixture(scope="session")
+def run_module() -> RunModule:
+    """A function that runs a module from the repository root, as a learner does."""
+
+    def run(
+        module: str,
+        *args: str,
+        env: dict[str, str] | None = None,
+        timeout: float = 120,
+        check: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *args],
+            cwd=ROOT,
+            env=clean_environment() | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"{done.args} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    return run
+
+
+@pytest.fixture
+def compose() -> Iterator[Callable[..., Compose]]:
+    """A function that makes a compose project of a part's folder; it is taken down afterwards."""
+    projects: list[Compose] = []
+
+    def make(folder: str, *files: str) -> Compose:
+        projects.append(Compose(ROOT / folder, files or ("compose.yaml",)))
+        return projects[-1]
+
+    yield make
+    for project in projects:
+        project.down()
