@@ -1,0 +1,115 @@
+"""PostgreSQL: wait for the server, explain a refusal, read the newest rows."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import stamina
+from sqlalchemy import URL, Engine, create_engine, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from part2.command import WorkFailedError
+from part2.schema import FEATURES, check_columns, iris_data
+from part2.settings import Settings
+
+if TYPE_CHECKING:
+    from part2.dataset import Dataset
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Engine]:
+    """Give an engine whose server answers, waiting up to `db_wait_seconds` for it.
+
+    Raises:
+        WorkFailedError: nobody answered in time, the server refused user, password or database,
+            or it failed the statements inside the `with` block.
+    """
+    address = f"{settings.postgres_host}:{settings.postgres_port}"
+    url = URL.create(
+        "postgresql+psycopg2",
+        username=settings.postgres_user,
+        password=settings.postgres_password.get_secret_value(),
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_db,
+    )
+    engine = create_engine(url, connect_args={"connect_timeout": 5, "application_name": "part2"})
+    attempts = stamina.retry_context(
+        on=_not_there,
+        attempts=None,
+        timeout=settings.db_wait_seconds,
+        wait_initial=0.1,
+        wait_max=2.0,
+    )
+    try:
+        for attempt in attempts:
+            with attempt:
+                if attempt.num == 2:
+                    log.info("waiting for PostgreSQL at %s ...", address)
+                engine.connect().close()
+        yield engine
+    except DBAPIError as exc:
+        raise WorkFailedError(_explain(exc, settings, address)) from exc
+    finally:
+        engine.dispose()
+
+
+def read_newest_rows(settings: Settings, rows: int) -> "Dataset":
+    """Read the newest `rows` rows of `iris_data`, oldest first, checked and typed.
+
+    Raises:
+        WorkFailedError: no server, no such table, too few rows, or rows that cannot be trained on.
+    """
+    # pandas takes a second to import, longer than a server that is not there takes to say so.
+    import pandas as pd  # noqa: PLC0415
+
+    from part2.dataset import checked_dataset  # noqa: PLC0415
+
+    newest = (
+        select(iris_data.c.id, *(iris_data.c[name] for name in (*FEATURES, "target")))
+        .order_by(iris_data.c.id.desc())
+        .limit(rows)
+    )
+    with connected(settings) as engine, engine.connect() as connection:
+        check_columns(connection)
+        frame = pd.read_sql(newest, connection, index_col="id").iloc[::-1]
+    return checked_dataset(
+        frame,
+        source="table iris_data",
+        remedy="look with `uv run python -m part1.data_quality`, then correct or delete them",
+        more_rows="add rows with `uv run python -m part1.data_generator --count 1000 --bulk`",
+    )
+
+
+def _not_there(exc: Exception) -> bool:
+    """Whether waiting can help: no answer or still starting, but not a refused login."""
+    if not isinstance(exc, OperationalError):
+        return False
+    text = str(exc.orig)
+    return "FATAL" not in text or "starting up" in text or "shutting down" in text
+
+
+def _explain(exc: DBAPIError, settings: Settings, address: str) -> str:
+    text = str(exc.orig).strip()
+    if exc.statement is not None:
+        return f"PostgreSQL at {address}: {text.splitlines()[0]}; nothing was changed, try again"
+    if "password authentication failed" in text:
+        return (
+            f"PostgreSQL at {address} refused user {settings.postgres_user!r}: wrong password; "
+            "set POSTGRES_USER and POSTGRES_PASSWORD to what the server was started with"
+        )
+    if "does not exist" in text:
+        return (
+            f"PostgreSQL at {address} has no database {settings.postgres_db!r} or no user "
+            f"{settings.postgres_user!r}; set POSTGRES_DB and POSTGRES_USER"
+        )
+    if _not_there(exc):
+        return (
+            f"no PostgreSQL at {address} after {settings.db_wait_seconds:g} s; start it with "
+            "`uv run course up part1`, or with `docker compose up -d --wait postgres-server` "
+            "in part2/"
+        )
+    return f"PostgreSQL at {address}: {text.splitlines()[-1]}"
