@@ -1,0 +1,101 @@
+"""Fill `iris_data` up to a number of seeded rows, so that this folder alone has data to train on.
+
+uv run python -m part3.seed_database --rows 1000
+
+Part 1's data generator is the real source; where it has written enough rows, this adds none.
+"""
+
+import logging
+from typing import Annotated
+
+import typer
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.exc import ProgrammingError
+
+from part3.command import DebugOption, WorkFailedError, run
+from part3.database import FEATURES, MAX_CM, connect
+from part3.settings import load_settings
+
+log = logging.getLogger(__name__)
+
+SEED = 2022
+metadata = MetaData()
+
+# The same table as part 1 makes, to the name of each constraint.
+iris_data = Table(
+    "iris_data",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("timestamp", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    *(Column(name, Double, nullable=False) for name in FEATURES),
+    Column("target", Integer, nullable=False),
+    *(
+        CheckConstraint(f"{name} > 0 AND {name} <= {MAX_CM:g}", name=f"iris_data_{name}_check")
+        for name in FEATURES
+    ),
+    CheckConstraint("target IN (0, 1, 2)", name="iris_data_target_check"),
+    Index("iris_data_timestamp_idx", "timestamp"),
+)
+
+
+def seed_database(
+    rows: Annotated[int, typer.Option(min=1, help="The table holds this many afterwards.")] = 1000,
+    debug: DebugOption = False,  # noqa: ARG001 - read by run()
+) -> None:
+    """Create table iris_data if it is missing and fill it up to --rows rows."""
+    with connect(load_settings()) as connection, connection.begin():
+        # Part 1's creator and a second seeder wait for the same lock.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('iris_data'))"))
+        metadata.create_all(connection)
+        try:
+            there = connection.execute(select(func.count()).select_from(iris_data)).scalar_one()
+            if there < rows:
+                _add(connection, rows - there)
+        except ProgrammingError as exc:
+            raise WorkFailedError(
+                "table iris_data has other columns than this course's; rename it, or drop it "
+                "and run this again"
+            ) from exc
+    log.info("iris_data has %d rows, %d of them new", max(there, rows), max(0, rows - there))
+
+
+def _add(connection: Connection, count: int) -> None:
+    import numpy as np  # noqa: PLC0415
+    from sklearn.datasets import load_iris  # noqa: PLC0415
+
+    iris = load_iris()
+    # id is the position in the stream, and position and seed decide what is drawn.
+    first = connection.execute(select(func.coalesce(func.max(iris_data.c.id), 0))).scalar_one() + 1
+    drawn = np.random.default_rng(SEED).integers(len(iris.target), size=first - 1 + count)
+    connection.execute(
+        iris_data.insert(),
+        [
+            {
+                "id": first + offset,
+                **dict(zip(FEATURES, iris.data[flower].tolist(), strict=True)),
+                "target": int(iris.target[flower]),
+            }
+            for offset, flower in enumerate(drawn[first - 1 :].tolist())
+        ],
+    )
+    # Whoever inserts without an id goes on after these.
+    connection.execute(text(f"ALTER TABLE iris_data ALTER COLUMN id RESTART WITH {first + count}"))
+
+
+if __name__ == "__main__":
+    run(seed_database)
