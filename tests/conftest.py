@@ -1,4 +1,4 @@
-"""Fixtures: one real embedded stack for the whole run, a fresh database for every test that asks."""
+"""Fixtures: one real embedded stack for the whole run, a fresh database for every test."""
 
 import os
 import shutil

@@ -1,6 +1,5 @@
 """The `course` command: uv run course --help."""
 
-import sys
 from typing import Annotated
 
 import typer

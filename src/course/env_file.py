@@ -18,7 +18,7 @@ def own_lines(path: Path) -> dict[str, str]:
     outside, _ = _split(path)
     if not outside.strip():
         return {}
-    from dotenv import dotenv_values  # noqa: PLC0415 - most learners have no .env
+    from dotenv import dotenv_values  # most learners have no .env
 
     parsed = dotenv_values(stream=io.StringIO(outside), interpolate=False)
     return {name: value for name, value in parsed.items() if value is not None}

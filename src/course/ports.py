@@ -50,7 +50,7 @@ def choose(preferred: int, not_these: Container[int] = ()) -> int:
 
 def holder(port: int) -> str:
     """Who listens on `port`, as "NAME (pid N)"; "another program" where the system won't say."""
-    import psutil  # noqa: PLC0415 - only asked when something is in the way
+    import psutil  # only asked when something is in the way
 
     try:
         connections = psutil.net_connections(kind="tcp")

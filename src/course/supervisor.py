@@ -201,7 +201,7 @@ class Supervisor:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout  # noqa: PLC0415 - `course --help` need not wait
+        from filelock import FileLock, Timeout  # `course --help` need not wait
 
         self.home.path.mkdir(parents=True, exist_ok=True)
         try:
@@ -291,7 +291,7 @@ def _answers(service: Service, stack: dict[str, int]) -> bool:
 
 
 def _remove(home: Home) -> None:
-    import shutil  # noqa: PLC0415
+    import shutil
 
     for folder in ("data", "logs", "run"):
         shutil.rmtree(home.path / folder, ignore_errors=True)

@@ -46,9 +46,9 @@ class ObjectStore(Service):
 
     def probe(self, ports: Ports) -> None:
         """Make the bucket if it is not there."""
-        import boto3  # noqa: PLC0415 - half a second that `course --help` need not wait
-        from botocore.config import Config as BotoConfig  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        import boto3  # half a second that `course --help` need not wait
+        from botocore.config import Config as BotoConfig
+        from botocore.exceptions import BotoCoreError, ClientError
 
         client = boto3.client(
             "s3",

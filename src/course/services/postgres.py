@@ -76,8 +76,8 @@ class Postgres(Service):
 
     def probe(self, ports: Ports) -> None:
         """Log in as the learner will, and make the databases and MLflow's user."""
-        import psycopg  # noqa: PLC0415 - `course --help` need not wait for it
-        from psycopg import sql  # noqa: PLC0415
+        import psycopg  # `course --help` need not wait for it
+        from psycopg import sql
 
         config = self.config
         try:
@@ -231,7 +231,7 @@ def _as_an_ordinary_user() -> list[str]:
 
 def _ordinary_user() -> tuple[int, int]:
     """The uid and gid of `nobody`."""
-    import pwd  # noqa: PLC0415 - not on Windows
+    import pwd  # not on Windows
 
     nobody = pwd.getpwnam("nobody")
     return nobody.pw_uid, nobody.pw_gid
