@@ -30,7 +30,7 @@ def read_frame(settings: Settings, rows: int) -> "pd.DataFrame":
     Raises:
         WorkFailedError: the rows cannot be read, or do not suffice to train and validate on.
     """
-    import pandas as pd  # noqa: PLC0415 - a third of a second that --help need not wait for
+    import pandas as pd  # a third of a second that --help need not wait for
 
     found = newest_rows(settings, rows)
     frame = pd.DataFrame.from_records(found, columns=list(COLUMNS))
@@ -52,7 +52,7 @@ def split(frame: "pd.DataFrame", *, train_size: float, random_state: int) -> Spl
     Raises:
         WorkFailedError: one side would lack a label to train on or any row to validate with.
     """
-    from sklearn.model_selection import GroupShuffleSplit  # noqa: PLC0415
+    from sklearn.model_selection import GroupShuffleSplit
 
     groups = frame.groupby(list(FEATURES)).ngroup()  # numbered by value, whatever the row order
     if groups.nunique() < 2 * len(LABELS):
@@ -78,7 +78,7 @@ def to_csv(frame: "pd.DataFrame") -> bytes:
 
 def from_csv(snapshot: bytes) -> "pd.DataFrame":
     """Read back what `to_csv` wrote, to the last bit."""
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     return pd.read_csv(io.BytesIO(snapshot), float_precision="round_trip")
 

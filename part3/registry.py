@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 CHAMPION = "champion"
 HASH_TAG = "data_sha256"  # on every version: the snapshot it was trained on
 ROWS_TAG = "data_rows"
+SNAPSHOT = "data.csv"  # the artifact of the run that holds them
 
 START = "start it with `uv run course up part3`, or with `docker compose up -d --wait` in part3/"
 LOOK = (
@@ -88,7 +90,9 @@ def connect(settings: Settings) -> "MlflowClient":
 
     for name, value in _CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    import mlflow  # noqa: PLC0415 - takes seconds
+    # Its hint about integers that might be missing: the label column is NOT NULL.
+    warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+    import mlflow  # takes seconds, and must come after its settings
 
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient(uri)
@@ -101,7 +105,7 @@ def explained(settings: Settings, doing: str) -> Iterator[None]:
     Raises:
         WorkFailedError: the server refused, or it or what stands behind it went away.
     """
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException
 
     try:
         yield
@@ -115,7 +119,7 @@ def find_model(client: "MlflowClient", name: str) -> "RegisteredModel":
     Raises:
         WorkFailedError: there is no such model; the message lists the first few there are.
     """
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException
 
     try:
         return client.get_registered_model(name)
@@ -138,6 +142,12 @@ def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
         found += page
         if not (token := page.token):
             return sorted(found, key=lambda version: int(version.version))
+
+
+def unknown_version(name: str, version: int, there: list[int]) -> WorkFailedError:
+    """Make the error of a version number that the model `name` does not have."""
+    shown = ", ".join(map(str, there[-10:])) or "none"
+    return WorkFailedError(f"{name!r} has no version {version} (newest there: {shown})")
 
 
 class _NotReadyError(Exception):

@@ -9,12 +9,13 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
-from part3.command import DebugOption, WorkFailedError, run
+from part3.command import BadUsageError, DebugOption, WorkFailedError, run
 from part3.dataset import RANDOM_STATE, TRAIN_SIZE, Split, read_frame, sha256, split, to_csv
-from part3.registry import HASH_TAG, ROWS_TAG, ModelNameOption, connect, explained
+from part3.registry import HASH_TAG, ROWS_TAG, SNAPSHOT, ModelNameOption, connect, explained
 from part3.settings import load_settings
 from part3.training import Scores, draw_confusion_matrix, features, score, train
 
@@ -26,16 +27,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SNAPSHOT = "data.csv"
 # What loading the model needs. Named here because MLflow would find it out by loading the model
 # in a second Python, which takes longer than everything else this script does.
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "scikit-learn", "scipy", "skops")
 
 
+def _valid_experiment(name: str) -> str:
+    if not name.strip() or len(name) > 500:
+        raise BadUsageError("--experiment needs a name of 1 to 500 characters, for example iris")
+    return name
+
+
 def save_model_to_registry(
     model_name: ModelNameOption,
     rows: Annotated[int, typer.Option(min=1, help="Train on this many newest rows.")] = 1000,
-    experiment: Annotated[str, typer.Option(help="MLflow experiment of the run.")] = "iris",
+    experiment: Annotated[
+        str, typer.Option(callback=_valid_experiment, help="MLflow experiment of the run.")
+    ] = "iris",
     debug: DebugOption = False,  # noqa: ARG001 - read by run()
 ) -> None:
     """Train StandardScaler + SVC on the newest rows and register a version of the model."""
@@ -50,7 +58,7 @@ def save_model_to_registry(
     log.info("trained on %d rows, validated on %d", len(data.train), len(data.valid))
 
     with explained(settings, f"nothing was registered as {model_name!r}"):
-        import mlflow  # noqa: PLC0415
+        import mlflow
 
         mlflow.set_experiment(experiment)
         with mlflow.start_run() as active:
@@ -66,12 +74,12 @@ def save_model_to_registry(
     print(f"run     {run_id}")
     print(f"model   {model_name} version {number}")
     print(f"data    {len(frame)} rows, SHA-256 {tags[HASH_TAG]}")
-    print(f"look    {settings.mlflow_tracking_uri}/#/models/{model_name}/versions/{number}")
+    print(f"look    {settings.mlflow_tracking_uri}/#/models/{quote(model_name)}/versions/{number}")
 
 
 def _log_run(model: "Pipeline", data: Split, frame: "pd.DataFrame", scores: Scores) -> "ModelInfo":
     """Log parameters, data, picture, model and metrics to the active run."""
-    import mlflow  # noqa: PLC0415
+    import mlflow
 
     mlflow.log_params(
         {
@@ -95,7 +103,6 @@ def _log_run(model: "Pipeline", data: Split, frame: "pd.DataFrame", scores: Scor
 
     dataset = mlflow.data.from_pandas(
         frame,
-        source=mlflow.get_artifact_uri(SNAPSHOT),
         targets="target",
         name="iris_data",
         digest=sha256(snapshot)[:36],  # MLflow keeps no more
@@ -117,7 +124,7 @@ def _log_run(model: "Pipeline", data: Split, frame: "pd.DataFrame", scores: Scor
 
 def _verify(model_uri: str, run_id: str, model: "Pipeline", frame: "pd.DataFrame") -> None:
     """Read back what was uploaded; only what can be loaded again is worth a version number."""
-    import mlflow  # noqa: PLC0415
+    import mlflow
 
     with tempfile.TemporaryDirectory() as folder:
         path = mlflow.artifacts.download_artifacts(
@@ -134,7 +141,7 @@ def _verify(model_uri: str, run_id: str, model: "Pipeline", frame: "pd.DataFrame
 
 
 def _register(client: "MlflowClient", name: str, info: "ModelInfo", tags: dict[str, str]) -> str:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    from mlflow.exceptions import MlflowException
 
     try:
         client.create_registered_model(name)

@@ -75,8 +75,8 @@ def seed_database(
 
 
 def _add(connection: Connection, count: int) -> None:
-    import numpy as np  # noqa: PLC0415
-    from sklearn.datasets import load_iris  # noqa: PLC0415
+    import numpy as np
+    from sklearn.datasets import load_iris
 
     iris = load_iris()
     # id is the position in the stream, and position and seed decide what is drawn.

@@ -32,9 +32,9 @@ def features(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 def train(frame: "pd.DataFrame") -> "Pipeline":
     """Fit StandardScaler and SVC on the rows of `frame`."""
-    from sklearn.pipeline import Pipeline  # noqa: PLC0415 - scikit-learn takes a second
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
-    from sklearn.svm import SVC  # noqa: PLC0415
+    from sklearn.pipeline import Pipeline  # scikit-learn takes a second
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
 
     pipeline = Pipeline([("scaler", StandardScaler()), ("svc", SVC())])
     return pipeline.fit(features(frame), frame["target"])
@@ -42,7 +42,7 @@ def train(frame: "pd.DataFrame") -> "Pipeline":
 
 def score(model: "Pipeline", data: Split) -> Scores:
     """Score `model` on both sides of the split."""
-    from sklearn.metrics import accuracy_score, f1_score  # noqa: PLC0415
+    from sklearn.metrics import accuracy_score, f1_score
 
     train_prediction = model.predict(features(data.train))
     valid_prediction = model.predict(features(data.valid))
@@ -56,8 +56,8 @@ def score(model: "Pipeline", data: Split) -> Scores:
 def draw_confusion_matrix(model: "Pipeline", data: Split) -> "Figure":
     """Draw true label against predicted label for the validation rows."""
     # Figure alone, without pyplot: no window system is asked for, and it imports in half the time.
-    from matplotlib.figure import Figure  # noqa: PLC0415
-    from sklearn.metrics import confusion_matrix  # noqa: PLC0415
+    from matplotlib.figure import Figure
+    from sklearn.metrics import confusion_matrix
 
     matrix = confusion_matrix(
         data.valid["target"], model.predict(features(data.valid)), labels=range(len(LABELS))
