@@ -2,7 +2,7 @@
 
 uv run python -m part2.base_validate_save_model
 """
-# ruff: noqa: PLC0415 - scikit-learn takes seconds to import; --help does not wait for it
+# scikit-learn takes seconds to import: functions import it, so that --help does not wait.
 
 from pathlib import Path
 

@@ -63,11 +63,6 @@ def read_newest_rows(settings: Settings, rows: int) -> "Dataset":
     Raises:
         WorkFailedError: no server, no such table, too few rows, or rows that cannot be trained on.
     """
-    # pandas takes a second to import, longer than a server that is not there takes to say so.
-    import pandas as pd  # noqa: PLC0415
-
-    from part2.dataset import checked_dataset  # noqa: PLC0415
-
     newest = (
         select(iris_data.c.id, *(iris_data.c[name] for name in (*FEATURES, "target")))
         .order_by(iris_data.c.id.desc())
@@ -75,7 +70,12 @@ def read_newest_rows(settings: Settings, rows: int) -> "Dataset":
     )
     with connected(settings) as engine, engine.connect() as connection:
         check_columns(connection)
+        # Imported here: a server or table that is not there is reported without waiting for it.
+        import pandas as pd
+
         frame = pd.read_sql(newest, connection, index_col="id").iloc[::-1]
+    from part2.dataset import checked_dataset
+
     return checked_dataset(
         frame,
         source="table iris_data",

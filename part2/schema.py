@@ -7,6 +7,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Double,
+    Float,
     Identity,
     Index,
     Integer,
@@ -60,7 +61,7 @@ def check_columns(connection: Connection) -> None:
     faults += [
         f"{name} is {found[name].compile(connection.dialect)} instead of a number"
         for name in needed
-        if name in found and not isinstance(found[name], (Integer, Numeric))
+        if name in found and not isinstance(found[name], (Integer, Float, Numeric))
     ]
     if faults:
         raise WorkFailedError(

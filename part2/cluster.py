@@ -1,0 +1,72 @@
+"""A Dask cluster behind joblib: one on this machine, or one that runs elsewhere."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from dask import config
+from distributed import Client, LocalCluster
+from joblib import cpu_count, parallel_config
+
+from part2.command import BadUsageError, WorkFailedError
+
+CONNECT_SECONDS = 10
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def dask_cluster(address: str | None, jobs: int | None) -> Iterator[None]:
+    """Run joblib's work inside the `with` block on a Dask cluster, and leave nothing behind.
+
+    Args:
+        address: of a scheduler, such as tcp://127.0.0.1:8786; None starts a cluster here.
+        jobs: number of workers of the cluster that is started here; None for one per core.
+
+    Raises:
+        BadUsageError: the address is none.
+        WorkFailedError: no scheduler there, or none with workers, or it went away.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # failures are told below
+    with ExitStack() as stack:
+        if address is None:
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=jobs or cpu_count(), threads_per_worker=1, dashboard_address=None
+                )
+            )
+            address = cluster.scheduler_address
+        client = stack.enter_context(_client(address))
+        workers = len(client.scheduler_info()["workers"])
+        log.info("Dask scheduler %s, %d workers", address, workers)
+        stack.enter_context(parallel_config("dask", client=client))
+        yield
+
+
+def _client(address: str) -> Client:
+    # Checked here: a Client that fails over its address hangs for 20 s when it is collected.
+    if not re.fullmatch(r"((tcp|tls)://)?(\[[^\]/]+\]|[^:/\s]+):\d{1,5}", address):
+        raise BadUsageError(
+            f"--dask {address} is no address of a Dask scheduler, such as tcp://127.0.0.1:8786"
+        )
+    start = (
+        f"start one with `uv run dask scheduler` and `uv run dask worker {address}`, "
+        "or leave the address out to use this machine"
+    )
+    try:
+        with config.set({"distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s"}):
+            client = Client(address, timeout=f"{CONNECT_SECONDS}s", set_as_default=False)
+    except OSError as exc:  # a TimeoutError is one too
+        raise WorkFailedError(
+            f"no Dask scheduler at {address} after {CONNECT_SECONDS} s; {start}"
+        ) from exc
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except TimeoutError as exc:
+        client.close()
+        raise WorkFailedError(
+            f"the Dask scheduler at {address} has no worker after {CONNECT_SECONDS} s; "
+            f"start one with `uv run dask worker {address}`"
+        ) from exc
+    return client
