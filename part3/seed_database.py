@@ -6,6 +6,8 @@ Part 1's data generator is the real source; where it has written enough rows, th
 """
 
 import logging
+import signal
+import threading
 from typing import Annotated
 
 import typer
@@ -25,11 +27,11 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from part3.command import DebugOption, WorkFailedError, run
-from part3.database import FEATURES, MAX_CM, connect
-from part3.settings import load_settings
+from part3.database import FEATURES, MAX_CM, connect, newest_rows
+from part3.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -55,23 +57,54 @@ iris_data = Table(
 
 def seed_database(
     rows: Annotated[int, typer.Option(min=1, help="The table holds this many afterwards.")] = 1000,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="Go on with so many rows a second till stopped.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Add nothing; fail unless the rows are there.")
+    ] = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by run()
 ) -> None:
     """Create table iris_data if it is missing and fill it up to --rows rows."""
-    with connect(load_settings()) as connection, connection.begin():
-        # Part 1's creator and a second seeder wait for the same lock.
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('iris_data'))"))
-        metadata.create_all(connection)
-        try:
-            there = connection.execute(select(func.count()).select_from(iris_data)).scalar_one()
+    settings = load_settings()
+    if check:
+        if len(newest_rows(settings, rows)) < rows:
+            raise WorkFailedError(f"iris_data has fewer than {rows} rows; run this without --check")
+        return
+    log.info("iris_data has %d rows", filled := fill_up_to(settings, rows))
+    if rate is None:
+        return
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    # One row at a time below one row a second, one transaction a second above.
+    while not stopped.wait(max(1.0, 1 / rate)):
+        filled = fill_up_to(settings, filled + max(1, round(rate)))
+    log.info("stopped; iris_data has %d rows", filled)
+
+
+def fill_up_to(settings: Settings, rows: int) -> int:
+    """Add the rows that are missing in one transaction; return how many there are then.
+
+    Raises:
+        WorkFailedError: the table has other columns, or the database went away.
+    """
+    try:
+        with connect(settings) as connection, connection.begin():
+            # Part 1's creator and a second seeder wait for the same lock.
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('iris_data'))"))
+            metadata.create_all(connection)
+            there: int = connection.scalar(select(func.count()).select_from(iris_data)) or 0
             if there < rows:
                 _add(connection, rows - there)
-        except ProgrammingError as exc:
-            raise WorkFailedError(
-                "table iris_data has other columns than this course's; rename it, or drop it "
-                "and run this again"
-            ) from exc
-    log.info("iris_data has %d rows, %d of them new", max(there, rows), max(0, rows - there))
+            return max(there, rows)
+    except ProgrammingError as exc:
+        raise WorkFailedError(
+            "table iris_data has other columns than this course's; rename it, or drop it "
+            "and run this again"
+        ) from exc
+    except OperationalError as exc:
+        raise WorkFailedError("PostgreSQL went away; nothing half-written, run this again") from exc
 
 
 def _add(connection: Connection, count: int) -> None:
