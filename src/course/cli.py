@@ -1,44 +1,114 @@
 """The `course` command: uv run course --help."""
 
-from typing import Annotated
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import Annotated, NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="MLOps for MLE: the course.")
+from course.errors import CourseError
+
+app = typer.Typer(
+    add_completion=False,
+    help="The servers of the course on your laptop, without Docker, and a tour of what they do.",
+)
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
 
 
 @app.command()
-def up(part: Annotated[str | None, typer.Argument(help="A part or a service.")] = None) -> None:
-    """Start the servers that a part needs (all without a name) and wait until they answer."""
-    from course.home import find_home
-    from course.services import named
-    from course.supervisor import Supervisor
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
+    debug: DebugOption = False,
+) -> None:
+    """Run the lessons' commands, from an empty database to a prediction."""
+    from course.demo import run_demo
 
-    sup = Supervisor(find_home())
-    sup.up(named(part), print)
+    run_demo(keep=keep)
+
+
+@app.command()
+def up(
+    part: Annotated[
+        str | None, typer.Argument(help="A part or a service; everything without.")
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Start servers and wait until they answer; what runs already is reused."""
+    from course.stack_view import show_start
+
+    show_start(part)
 
 
 @app.command()
 def down(
-    wipe: Annotated[bool, typer.Option("--wipe", help="Remove their data too.")] = False,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Remove their data and logs too.")] = False,
+    debug: DebugOption = False,
 ) -> None:
-    """Stop the servers."""
-    from course.home import find_home
-    from course.supervisor import Supervisor
+    """Stop every server; what was committed is there again at the next `up`."""
+    from course.stack_view import show_stop
 
-    print(Supervisor(find_home()).down(wipe=wipe))
+    show_stop(wipe=wipe)
 
 
 @app.command()
-def status() -> None:
-    """Show state."""
-    from course.home import find_home
-    from course.supervisor import Supervisor
+def status(debug: DebugOption = False) -> None:
+    """Show each server's state, address, memory and log."""
+    from course.stack_view import show_status
 
-    for s in Supervisor(find_home()).status():
-        print(s)
+    show_status()
 
 
-def main() -> None:
-    """Entry point."""
-    app()
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A service, as `course status` names it.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last.", min=0)] = 50,
+    debug: DebugOption = False,
+) -> None:
+    """Print the end of a server's log."""
+    from course.stack_view import show_log
+
+    show_log(name, follow=follow, lines=lines)
+
+
+@app.command()
+def doctor(debug: DebugOption = False) -> None:
+    """Look at this machine and say what to do about what is in the way."""
+    from course.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+def main() -> NoReturn:
+    """Run `course`: failures are one line on stderr and an exit status, unless --debug."""
+    for name in ("SIGTERM", "SIGHUP"):  # the second is not on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    debug = "--debug" in sys.argv
+    if not debug:
+        sys.excepthook = _one_line
+    try:
+        status = typer.main.get_command(app)(prog_name="course", standalone_mode=False)
+    except (CourseError, TyperException) as exc:
+        if debug:
+            raise
+        message = exc.format_message() if isinstance(exc, TyperException) else exc
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(exc.exit_status if isinstance(exc, CourseError) else 2) from None
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    raise SystemExit(status)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Let a closed terminal or `kill` clean up the way Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _one_line(kind: type[BaseException], exc: BaseException, _: TracebackType | None) -> None:
+    """Report what nobody foresaw; Python exits with status 1 after this."""
+    cause = str(exc).strip().split("\n", 1)[0]
+    print(f"error: {kind.__name__}: {cause} (--debug shows the traceback)", file=sys.stderr)

@@ -37,6 +37,11 @@ class RunRecord:
     port: int
 
 
+def marks(home: Home, service: str) -> dict[str, str]:
+    """The variables by which a process and its children are known as ours."""
+    return {OWNER: str(home.path), SERVICE: service}
+
+
 def spawn(
     home: Home, service: str, command: list[str], environment: Mapping[str, str], port: int
 ) -> psutil.Popen:
@@ -52,7 +57,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | environment | {OWNER: str(home.path), SERVICE: service},
+            env=os.environ | environment | marks(home, service),
             start_new_session=True,
             creationflags=flags,
         )

@@ -1,5 +1,6 @@
 """Start, watch and stop the embedded services: order, readiness, logs, recovery, shutdown."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,14 @@ from course.config import Config, load_config
 from course.errors import CourseError
 from course.home import Home
 from course.services import SERVICES, make_services
-from course.services.base import NotReadyError, Service
+from course.services.base import Service
+from course.starting import Start, Started, answers
 
 LOCK_SECONDS = 150.0  # longer than the slowest start, so that a second `up` waits for the first
 NEEDED_DISK = 300 * 1024**2  # a fresh PostgreSQL cluster with its log and MLflow's tables
+
+
+_ENDINGS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
 
 class State(StrEnum):
@@ -40,19 +45,6 @@ class Status:
     log: str
 
 
-@dataclass(frozen=True)
-class Started:
-    """News from `up`: a service answers. `moved_from` is the port that it could not have."""
-
-    name: str
-    address: str
-    port: int
-    seconds: float
-    reused: bool
-    moved_from: int | None
-    holder: str | None
-
-
 class Supervisor:
     """The embedded stack of one home."""
 
@@ -61,6 +53,7 @@ class Supervisor:
         self.config = config or load_config(home)
         self.services = make_services(home, self.config)
         self._cancelled = threading.Event()
+        self._spawning = threading.Lock()
 
     def up(
         self, names: Sequence[str], report: Callable[[Started], None] = lambda _: None
@@ -87,32 +80,41 @@ class Supervisor:
                         moved[name] = (wanted, ports.holder(wanted))
             self._write_env_file(stack)
             starts = {
-                name: _Start(
+                name: Start(
                     service=self.services[name],
                     ports=stack,
                     reused=alive[name] is not None,
                     moved=moved.get(name),
                     cancelled=self._cancelled,
+                    spawning=self._spawning,
                 )
                 for name in names
             }
             try:
                 self._run(starts, report)
             except BaseException:
-                self._stop([n for n, start in starts.items() if not start.reused])
+                with uninterrupted():
+                    self.cancel()
+                    self._stop([n for n, start in starts.items() if not start.reused])
                 raise
             return stack
 
     def cancel(self) -> None:
-        """Make a running `up` give up soon."""
-        self._cancelled.set()
+        """Make a running `up` give up soon; no process is started after this."""
+        with self._spawning:
+            self._cancelled.set()
+
+    def stop(self, names: Sequence[str]) -> list[str]:
+        """Stop some services and return the names of those that ran."""
+        with self._lock(), uninterrupted():
+            return self._stop([name for name in SERVICES if name in names])
 
     def down(self, *, wipe: bool = False) -> list[str]:
         """Stop everything that belongs to this home and return the names of what ran.
 
         With `wipe`, remove the services' data and logs too.
         """
-        with self._lock():
+        with self._lock(), uninterrupted():
             stopped = self._stop(list(SERVICES))
             processes.end(processes.owned(self.home))
             if wipe:
@@ -128,7 +130,7 @@ class Supervisor:
             record = records[name]
             state = State.STOPPED
             if record:
-                state = State.RUNNING if _answers(service, stack) else State.SILENT
+                state = State.RUNNING if answers(service, stack) else State.SILENT
             members = processes.of_service(self.home, name, service.owns) if record else []
             rows.append(
                 Status(
@@ -141,20 +143,18 @@ class Supervisor:
             )
         return rows
 
-    def _run(self, starts: dict[str, "_Start"], report: Callable[[Started], None]) -> None:
-        with ThreadPoolExecutor(len(starts)) as pool:
-            running = {pool.submit(start.run, starts): start for start in starts.values()}
-            try:
-                waiting = set(running)
-                while waiting:
-                    done = {future for future in waiting if future.done()}
-                    for future in done:
-                        report(future.result())
-                    waiting -= done
-                    time.sleep(0.02)
-            except BaseException:
-                self._cancelled.set()
-                raise
+    def _run(self, starts: dict[str, "Start"], report: Callable[[Started], None]) -> None:
+        pool = ThreadPoolExecutor(len(starts))
+        try:
+            waiting = {pool.submit(start.run, starts) for start in starts.values()}
+            while waiting:
+                done = {future for future in waiting if future.done()}
+                for future in done:
+                    report(future.result())
+                waiting -= done
+                time.sleep(0.02)
+        finally:
+            pool.shutdown(wait=False)
 
     def _stop(self, names: Sequence[str]) -> list[str]:
         stopped = []
@@ -214,80 +214,18 @@ class Supervisor:
             ) from None
 
 
-class _Start:
-    """One service on its way up."""
-
-    def __init__(
-        self,
-        service: Service,
-        ports: dict[str, int],
-        reused: bool,
-        moved: tuple[int, str] | None,
-        cancelled: threading.Event,
-    ) -> None:
-        self.service = service
-        self.ports = ports
-        self.reused = reused
-        self.moved = moved
-        self.cancelled = cancelled
-        self.ready = threading.Event()
-
-    def run(self, others: dict[str, "_Start"]) -> Started:
-        """Start the process at once; ask it only when the services it needs answer."""
-        begun = time.monotonic()
-        service, name = self.service, self.service.name
-        process = None
-        if self.reused and not _answers(service, self.ports):
-            self.reused = False  # alive but deaf: start it again
-        if not self.reused:
-            processes.end(processes.of_service(service.home, name, service.owns))
-            service.prepare()
-            process = processes.spawn(
-                service.home,
-                name,
-                service.command(self.ports),
-                service.environment(self.ports),
-                self.ports[name],
-            )
-        for need in service.needs:
-            if need in others:
-                self._wait_until(others[need].ready.is_set, process, others[need].service)
-        self._wait_until(lambda: _answers(service, self.ports), process, service)
-        self.ready.set()
-        moved_from, holder = self.moved or (None, None)
-        port = self.ports[name]
-        seconds = time.monotonic() - begun
-        return Started(name, service.address(port), port, seconds, self.reused, moved_from, holder)
-
-    def _wait_until(
-        self, is_true: Callable[[], bool], process: psutil.Popen | None, blamed: Service
-    ) -> None:
-        deadline = time.monotonic() + self.service.start_seconds
-        while not is_true():
-            if self.cancelled.is_set():
-                raise CourseError(f"the start of {self.service.name} was given up")
-            if process is not None and process.poll() is not None:
-                raise CourseError(self._why_it_ended())
-            if time.monotonic() > deadline:
-                raise CourseError(
-                    f"{blamed.name} did not answer within {self.service.start_seconds:g} s; "
-                    f"its log: {blamed.home.log(blamed.name)}"
-                )
-            time.sleep(0.05)
-
-    def _why_it_ended(self) -> str:
-        log = self.service.home.log(self.service.name)
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-20:]
-        cause = self.service.explain("\n".join(lines)) or (lines[-1] if lines else "no word")
-        return f"{self.service.name} ended at its start: {cause} (log: {log})"
-
-
-def _answers(service: Service, stack: dict[str, int]) -> bool:
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C must not break off the stopping that the first one began."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDINGS}
     try:
-        service.probe(stack)
-    except NotReadyError:
-        return False
-    return True
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _remove(home: Home) -> None:

@@ -47,6 +47,7 @@ class MlflowServer(Service):
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # over a gigabyte for what is not used
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONWARNINGS": "ignore",  # MLflow's own deprecations would fill the log
         }
 
     def probe(self, ports: Ports) -> None:

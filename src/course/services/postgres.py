@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from course import processes
 from course.errors import CourseError
 from course.services.base import NotReadyError, Ports, Service
 
@@ -171,7 +172,7 @@ class Postgres(Service):
                 check=False,
                 capture_output=True,
                 text=True,
-                env=os.environ | {"LC_ALL": "C", "COURSE_OWNER": str(self.home.path)},
+                env=os.environ | processes.marks(self.home, self.name) | {"LC_ALL": "C"},
             )
         finally:
             Path(password.name).unlink(missing_ok=True)
