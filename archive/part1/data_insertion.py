@@ -5,7 +5,8 @@ What is wrong here, what happens because of it, and where it is mended:
 1. The password is in the code. -> part1/settings.py
 2. The SQL is built from an f-string: the data become part of the statement. A missing value
    arrives as the word `nan` ("column nan does not exist"), and a value from outside that reads
-   `0); DROP TABLE iris_data; --` drops the table. -> parameters and COPY, part1/insert_methods.py
+   `0); DROP TABLE iris_data; SELECT (1` drops the table.
+   -> parameters and COPY, part1/insert_methods.py
 3. `sample(1)` has no seed. No two runs insert the same row, so nothing that follows can be
    repeated or tested. -> the seeded stream of part1/data_generator.py
 4. `squeeze()` makes one row of one type: the label 0 becomes 0.0, and only PostgreSQL's
