@@ -67,17 +67,17 @@ def generate(
     settings = load_settings(
         postgres_host=db_host, postgres_port=db_port, postgres_user=db_user, postgres_db=db_name
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-
-    from part1.table_writer import TableWriter  # refusals first: scikit-learn takes a second
-
-    writer = TableWriter(settings, reconnect_seconds, stop.is_set)
+    # Heavy imports after the refusals above.
     from part1 import pacing
     from part1.draw import IrisStream
+    from part1.table_writer import StoppedError, TableWriter
     from part1.wire import Encoder
 
+    stop = threading.Event()
+    writer = TableWriter(settings, reconnect_seconds, stop.is_set)
+    # From here on a signal finishes the batch; before, there is nothing to finish.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     encoder = Encoder(IrisStream(seed))
     first = writer.last_id + 1
     begun = time.monotonic()
@@ -94,6 +94,8 @@ def generate(
                 flush_interval=flush_interval,
                 stop=stop,
             )
+    except StoppedError:
+        log.info("stopped while PostgreSQL is away; the next start goes on from the table's end")
     finally:
         writer.close()
         written = writer.last_id - first + 1

@@ -63,7 +63,8 @@ def _not_there(exc: Exception) -> bool:
     """Whether waiting can help: no answer or still starting, but not a refused login."""
     if not isinstance(exc, psycopg.OperationalError):
         return False
-    return "FATAL" not in str(exc) or "starting up" in str(exc) or "shutting down" in str(exc)
+    # "the database system is starting up", "... shutting down", "... in recovery mode"
+    return "FATAL" not in str(exc) or "the database system is" in str(exc)
 
 
 def _explain(exc: psycopg.OperationalError, settings: Settings, address: str) -> str:

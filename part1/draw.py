@@ -1,11 +1,28 @@
 """The stream of rows: row n is a function of the seed and n alone, so it can resume anywhere."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 # Rows are drawn in blocks, each with a generator of its own: to jump to row ten million, one
 # block is drawn, not ten million rows.
 BLOCK = 8192
+
+
+def read_iris() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """scikit-learn's iris: measurements in cm, shape (150, 4), and labels 0 to 2, shape (150,).
+
+    Read from the file that `sklearn.datasets.load_iris` reads. To import scikit-learn for it
+    would cost two seconds and 140 MB, most of what this program needs otherwise.
+    """
+    package = find_spec("sklearn")
+    assert package is not None, "scikit-learn is one of this part's requirements"
+    assert package.origin is not None
+    file = Path(package.origin).parent / "datasets" / "data" / "iris.csv"
+    table = np.loadtxt(file, delimiter=",", skiprows=1)
+    return table[:, :4], table[:, 4].astype(np.int64)
 
 
 class IrisStream:
@@ -16,11 +33,7 @@ class IrisStream:
     """
 
     def __init__(self, seed: int) -> None:
-        from sklearn.datasets import load_iris
-
-        iris = load_iris()
-        self.features: NDArray[np.float64] = iris.data  # (150, 4), in cm
-        self.labels: NDArray[np.int64] = iris.target  # (150,), 0 to 2
+        self.features, self.labels = read_iris()
         self._seed = seed
         self._block_number = -1
         self._block: NDArray[np.int64] = np.empty(0, dtype=np.int64)

@@ -29,6 +29,13 @@ LOCK_SECONDS = 2.0
 CREATE_FIRST = "create it with `uv run python -m part1.table_creator`"
 
 
+class StoppedError(Exception):
+    """The generator was asked to stop while the server was away; the rows at hand are not written.
+
+    Nothing is lost: the next start draws the same rows again.
+    """
+
+
 class TableWriter:
     """Appends rows under an advisory lock that keeps every other writer out."""
 
@@ -49,6 +56,7 @@ class TableWriter:
 
         Raises:
             WorkFailedError: the server is gone for longer than the limit, or refuses the rows.
+            StoppedError: asked to stop while the server is away.
         """
         target = self.last_id + len(timestamps)
         while self.last_id < target:
@@ -60,9 +68,12 @@ class TableWriter:
                 self.last_id = self._read_last_id()
                 target = self.last_id + len(rest)
                 log.info("somebody else wrote to iris_data; going on after id %d", self.last_id)
-            except psycopg.OperationalError as exc:
-                if not self._connection.broken:
-                    raise WorkFailedError(f"PostgreSQL refused the rows: {exc}") from exc
+            except psycopg.Error as exc:
+                if not self._is_lost(exc):
+                    raise WorkFailedError(
+                        f"PostgreSQL refused the rows: {_first_line(exc)}; rows up to id "
+                        f"{self.last_id} are safe, start the generator again when it is mended"
+                    ) from exc
                 self._reconnect(exc)
 
     def close(self) -> None:
@@ -133,7 +144,11 @@ class TableWriter:
         assert found is not None
         return int(found[0])
 
-    def _reconnect(self, cause: psycopg.OperationalError) -> None:
+    def _is_lost(self, exc: psycopg.Error) -> bool:
+        # Class 57P is the server's farewell; it can be read before the end of the connection is.
+        return self._connection.broken or (exc.sqlstate or "").startswith("57P")
+
+    def _reconnect(self, cause: psycopg.Error) -> None:
         self._connection.close()
         log.info("lost the connection (%s); reconnecting", _first_line(cause))
         deadline = time.monotonic() + self._reconnect_seconds
@@ -142,15 +157,21 @@ class TableWriter:
         while True:
             try:
                 self._connection = self._connect(patience)
+                # Whoever holds the lock now may be our own lost session, still at its COMMIT.
+                # When we have it, that session is over, and what the table says is final.
                 self._lock(max(deadline - time.monotonic(), LOCK_SECONDS))
                 self.last_id = self._read_last_id()
             except (psycopg.OperationalError, WorkFailedError) as exc:
-                if time.monotonic() > deadline or self._stopping():
+                self._connection.close()
+                if self._stopping():
+                    raise StoppedError from exc
+                if time.monotonic() > deadline:
                     raise WorkFailedError(
-                        f"PostgreSQL did not come back within {self._reconnect_seconds:g} s "
+                        f"could not go on within {self._reconnect_seconds:g} s "
                         f"({_first_line(exc)}); rows up to id {self.last_id} are safe, start the "
                         "generator again and it goes on from there"
                     ) from exc
+                time.sleep(0.2)
             else:
                 log.info("connected again; the table ends with id %d", self.last_id)
                 return
