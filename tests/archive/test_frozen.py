@@ -20,7 +20,7 @@ OURS = {"archive", "bench", "course", "src", "tests"}
 
 
 def is_ours(name: str) -> bool:
-    top = name.split(".")[0]
+    top = name.split(".", maxsplit=1)[0]
     return top in OURS or re.fullmatch(r"part\d\w*", top) is not None
 
 
