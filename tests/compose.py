@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import uuid
 from pathlib import Path
@@ -10,12 +11,7 @@ import pytest
 
 from course import ports
 
-PORTS = {
-    "POSTGRES_PORT": 35432,
-    "MLFLOW_PORT": 35001,
-    "S3_PORT": 39000,
-    "S3_CONSOLE_PORT": 39100,
-}
+PORTS = ("POSTGRES_PORT", "MLFLOW_PORT", "S3_PORT", "S3_CONSOLE_PORT")
 
 
 class Compose:
@@ -26,7 +22,9 @@ class Compose:
         self.name = f"test-{folder.name}-{uuid.uuid4().hex[:6]}"
         self.files = [arg for file in files for arg in ("-f", file)]
         self.ports: dict[str, int] = {}
-        for variable, preferred in PORTS.items():
+        for variable in PORTS:
+            # Below the ephemeral range, and apart from what other workers choose.
+            preferred = random.randint(20_000, 32_000)
             self.ports[variable] = ports.choose(preferred, not_these=set(self.ports.values()))
 
     @property

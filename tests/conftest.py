@@ -56,14 +56,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, and say why."""
-    if item.get_closest_marker("docker") and not _docker_answers():
+    if item.get_closest_marker("docker") and not docker_answers():
         pytest.skip("no Docker engine answers `docker info`")
     if item.get_closest_marker("browser") and chromium() is None:
         pytest.skip("no Chromium on the PATH")
 
 
 @cache
-def _docker_answers() -> bool:
+def docker_answers() -> bool:
     if shutil.which("docker") is None:
         return False
     asked = subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False)

@@ -1,0 +1,158 @@
+"""Every command of every lesson is run, and prints what the lesson says."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, clean_environment
+from tests.course.conftest import Course
+from tests.lessons import Block, agrees, blocks, headings, runnable
+
+PARTS = sorted(path.parent.name for path in ROOT.glob("part*/README.md"))
+
+# The sections of a lesson, in this order; between "what goes wrong" and "what you need" are steps.
+FIRST_SECTIONS = {
+    "README.md": ["Goal", "What you will see", "Names, variables and ports"],
+    "README.ko.md": ["목표", "무엇을 보게 되나", "이름, 변수, 포트"],
+}
+LAST_SECTIONS = {
+    "README.md": [
+        "In containers",
+        "What goes wrong, and why",
+        "Where it stops",
+        "From archive to here",
+        "Exercises",
+    ],
+    "README.ko.md": [
+        "컨테이너로",
+        "무엇이 왜 잘못되나",
+        "어디까지 되나",
+        "archive에서 여기까지",
+        "연습 문제",
+    ],
+}
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Iterator[Course]:
+    """A learner's machine: no data, ports of its own, nothing left running afterwards."""
+    course = Course(tmp_path)
+    yield course
+    course.run("down", "--wipe")
+    assert course.nothing_is_left()
+
+
+def run_block(block: Block, course: Course) -> subprocess.CompletedProcess[str]:
+    """Run one block from the repository root, as it is printed."""
+    variables = course.variables
+    mlflow = f"http://localhost:{variables['MLFLOW_PORT']}"
+    # `uv` itself is the first word of most commands; pytest was started by it.
+    uv = Path(os.environ.get("UV", sys.executable)).parent
+    interpreter = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
+    return subprocess.run(
+        [*interpreter[block.language], block.text],
+        cwd=ROOT,
+        env=clean_environment()
+        | variables
+        | {"MLFLOW_TRACKING_URI": mlflow, "PATH": f"{uv}{os.pathsep}{os.environ['PATH']}"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(sys.platform == "win32", reason="the lessons' commands are for bash")
+@pytest.mark.parametrize("part", PARTS)
+def test_every_command_of_a_lesson_prints_what_the_lesson_says(part: str, learner: Course) -> None:
+    lesson = ROOT / part / "README.md"
+    ran = 0
+    for block in runnable(lesson):
+        if block.needs_docker:
+            continue
+        done = run_block(block, learner)
+        place = f"{part}/README.md:{block.line}"
+        assert done.returncode == block.exit_status, f"{place}\n{block.text}\n{done.stdout}"
+        if block.expected is not None:
+            assert agrees(block.expected, done.stdout), (
+                f"{place} shows\n{block.expected}\n\nbut this was printed\n{done.stdout}"
+            )
+        ran += 1
+    assert ran >= 5
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", PARTS)
+def test_every_container_command_of_a_lesson_works(part: str, learner: Course) -> None:
+    lesson = ROOT / part / "README.md"
+    steps = [block for block in runnable(lesson) if block.needs_docker]
+    assert steps
+    learner.variables["COMPOSE_PROJECT_NAME"] = f"lesson-{part}-{os.getpid()}"
+    learner.variables["S3_CONSOLE_PORT"] = str(int(learner.variables["S3_PORT"]) + 7000)
+    try:
+        for block in steps:
+            done = run_block(block, learner)
+            place = f"{part}/README.md:{block.line}"
+            assert done.returncode == block.exit_status, f"{place}\n{block.text}\n{done.stdout}"
+            if block.expected is not None:
+                assert agrees(block.expected, done.stdout), (
+                    f"{place} shows\n{block.expected}\n\nbut this was printed\n{done.stdout}"
+                )
+    finally:
+        down = Block("bash", (), f"cd {part} && docker compose down -v --remove-orphans", 0)
+        run_block(down, learner)
+
+
+@pytest.mark.parametrize("part", ["", *PARTS])
+def test_both_languages_have_the_same_headings_and_the_same_blocks(part: str) -> None:
+    english, korean = ROOT / part / "README.md", ROOT / part / "README.ko.md"
+    assert [level for level, _ in headings(english)] == [level for level, _ in headings(korean)]
+    assert [(b.language, b.options, b.text) for b in blocks(english)] == [
+        (b.language, b.options, b.text) for b in blocks(korean)
+    ]
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("language", ["README.md", "README.ko.md"])
+def test_a_lesson_has_the_sections_of_every_lesson(part: str, language: str) -> None:
+    sections = [text for level, text in headings(ROOT / part / language) if level == 2]
+    first, last = FIRST_SECTIONS[language], LAST_SECTIONS[language]
+    assert sections[: len(first)] == first
+    assert sections[-len(last) :] == last
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_lesson_names_every_setting_of_its_part(part: str) -> None:
+    import importlib
+
+    fields = importlib.import_module(f"{part}.settings").Settings.model_fields
+    lesson = (ROOT / part / "README.md").read_text(encoding="utf-8")
+    assert [name for name in fields if f"`{name.upper()}`" not in lesson] == []
+
+
+def test_the_readme_prints_the_two_commands_that_do_everything() -> None:
+    texts = [block.text for block in blocks(ROOT / "README.md")]
+    assert "pip install uv && uv run course demo" in texts
+    assert "pip install uv && uv run pytest" in texts
+
+
+def test_what_the_readme_says_of_the_tests_is_what_ci_runs() -> None:
+    assert "pip install uv && uv run pytest" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_comparison_sees_a_difference() -> None:
+    printed = "01:02:03 wrote 1,000 rows (id 1 to 1000) in 0.02 s: 52,123 rows/s\nTrain : 0.98\n"
+    assert agrees("12:00:00 wrote 1,000 rows (id 1 to 1000) in 0.05 s: 9 rows/s", printed)
+    assert agrees("wrote ... rows\n...\nTrain : 0.98", printed)
+    assert not agrees("12:00:00 wrote 999 rows (id 1 to 1000) in 0.05 s: 9 rows/s", printed)
+    assert not agrees("Train : 0.98\nwrote 1,000 rows", printed)
