@@ -77,7 +77,7 @@ def read_newest(connection: "Connection", count: int) -> "pd.DataFrame":
     """
     import pandas as pd
     from sqlalchemy import inspect
-    from sqlalchemy.types import DateTime, Integer, Numeric
+    from sqlalchemy.types import DateTime, Float, Integer, Numeric
 
     from part1.quality_schema import DTYPES
 
@@ -92,7 +92,11 @@ def read_newest(connection: "Connection", count: int) -> "pd.DataFrame":
             f"table iris_data has no column {', '.join(missing)}; rename it, or drop it and run "
             "`uv run python -m part1.table_creator`"
         )
-    stands_for = {"Int64": Integer, "Float64": Numeric, DTYPES["timestamp"]: DateTime}
+    stands_for: dict[str, tuple[type, ...]] = {
+        "Int64": (Integer,),
+        "Float64": (Float, Numeric),
+        DTYPES["timestamp"]: (DateTime,),
+    }
     usable = {n: dtype for n, dtype in DTYPES.items() if isinstance(types[n], stands_for[dtype])}
     wanted = {name: f'"{name}"' for name in DTYPES}
     if "timestamp" in usable:
