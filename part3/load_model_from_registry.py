@@ -151,8 +151,9 @@ def download_data(version: "ModelVersion", run: "Run", folder: Path) -> tuple[Sp
     import mlflow
 
     tagged, params = version.tags[HASH_TAG], run.data.params
+    # By its own address, not as runs:/...: on that way MLflow loses the reason of a failure.
     path = mlflow.artifacts.download_artifacts(
-        run_id=version.run_id, artifact_path=SNAPSHOT, dst_path=str(folder)
+        artifact_uri=f"{run.info.artifact_uri}/{SNAPSHOT}", dst_path=str(folder)
     )
     snapshot = Path(path).read_bytes()
     if (digest := sha256(snapshot)) != tagged:

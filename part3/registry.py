@@ -37,6 +37,10 @@ _CLIENT_ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # the scripts say what happens
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Downloads through the server too. By itself the client goes to S3 with a signed address, at
+    # the name by which the server knows S3: one that a laptop outside the containers cannot find.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     "GIT_PYTHON_REFRESH": "quiet",  # no complaint on a machine without git
     # The default retries for four minutes. Two retries, after 0 and 2 seconds, ride out a
     # restart of a proxy; a server that is gone is reported in seconds.
@@ -90,6 +94,7 @@ def connect(settings: Settings) -> "MlflowClient":
 
     for name, value in _CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # a warning for every retry
     # Its hint about integers that might be missing: the label column is NOT NULL.
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
     import mlflow  # takes seconds, and must come after its settings
@@ -167,13 +172,16 @@ def _ask_version(uri: str) -> None:
 
 def _reason(exc: Exception, uri: str) -> str:
     """Say whether the server is gone, something behind it is, or it refused."""
-    text = str(exc).strip().split("\n", 1)[0]
-    if "Invalid Host header" in text:
+    # MLflow wraps what went wrong in sentences of its own; the cause is somewhere down the chain.
+    story = "\n".join(_causes(exc))
+    if "Invalid Host header" in story:
         return f"MLflow at {uri} refuses this address; name it in the server's --allowed-hosts"
-    failed = re.search(r"too many (5\d\d) error responses|(5\d\d) Server Error", text)
-    lost = isinstance(exc, requests.RequestException) or "failed with" in text
-    if not failed and not lost:
-        return text.removeprefix(f"{getattr(exc, 'error_code', '')}: ")
+    if "404 Client Error" in story:
+        return f"the artifact store of MLflow at {uri} has lost it (HTTP 404); save the model again"
+    failed = re.search(r"too many (5\d\d) error responses|\b(5\d\d) Server Error", story)
+    if not failed and not re.search(r"failed with (timeout )?exception|Connection", story):
+        first = str(exc).strip().split("\n", 1)[0]
+        return first.removeprefix(f"{getattr(exc, 'error_code', '')}: ")
     try:
         _ask_version(uri)
     except (requests.RequestException, _NotReadyError, WorkFailedError):
@@ -183,3 +191,9 @@ def _reason(exc: Exception, uri: str) -> str:
         f"MLflow at {uri} answers but could not do it ({status}): its artifact store (S3) or its "
         f"database is down; {LOOK}"
     )
+
+
+def _causes(exc: BaseException | None) -> Iterator[str]:
+    while exc is not None:
+        yield str(exc)
+        exc = exc.__cause__ or exc.__context__

@@ -128,7 +128,7 @@ def _verify(model_uri: str, run_id: str, model: "Pipeline", frame: "pd.DataFrame
 
     with tempfile.TemporaryDirectory() as folder:
         path = mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=SNAPSHOT, dst_path=folder
+            artifact_uri=mlflow.get_artifact_uri(SNAPSHOT), dst_path=folder
         )
         same_data = Path(path).read_bytes() == to_csv(frame)
         again = mlflow.sklearn.load_model(model_uri, dst_path=folder)
