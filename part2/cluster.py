@@ -2,11 +2,14 @@
 
 import logging
 import re
+import signal
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 
 from dask import config
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
+from distributed.comm import CommClosedError
 from joblib import cpu_count, parallel_config
 
 from part2.command import BadUsageError, WorkFailedError
@@ -28,20 +31,42 @@ def dask_cluster(address: str | None, jobs: int | None) -> Iterator[None]:
         BadUsageError: the address is none.
         WorkFailedError: no scheduler there, or none with workers, or it went away.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # failures are told below
+    # Their loggers print a traceback for every connection that ends; failures are told below.
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("distributed", "tornado", "asyncio")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         if address is None:
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=jobs or cpu_count(), threads_per_worker=1, dashboard_address=None
-                )
-            )
-            address = cluster.scheduler_address
+            address = stack.enter_context(_local_cluster(jobs or cpu_count()))
         client = stack.enter_context(_client(address))
         workers = len(client.scheduler_info()["workers"])
         log.info("Dask scheduler %s, %d workers", address, workers)
         stack.enter_context(parallel_config("dask", client=client))
-        yield
+        try:
+            yield
+        except (CancelledError, CommClosedError, KilledWorker) as exc:
+            raise WorkFailedError(
+                f"the Dask cluster at {address} was lost during the search and nothing was saved; "
+                "see its log, then search again"
+            ) from exc
+
+
+@contextmanager
+def _local_cluster(workers: int) -> Iterator[str]:
+    # A terminal sends Ctrl-C to the workers too. They inherit that it is ignored, so that they end
+    # when this process tells them and not with a traceback each.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    with cluster:
+        yield cluster.scheduler_address
 
 
 def _client(address: str) -> Client:

@@ -47,9 +47,8 @@ def run(script: Callable[..., None]) -> NoReturn:
         message = exc.format_message() if isinstance(exc, TyperException) else exc
         print(f"error: {message}", file=sys.stderr)
         raise SystemExit(exc.exit_status if isinstance(exc, WorkFailedError) else 2) from None
-    except (KeyboardInterrupt, typer.Abort):
+    if status == 130:  # what Typer makes of an interrupt
         print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
     raise SystemExit(status)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def search_train(
     address: Annotated[
         str | None,
-        typer.Argument(metavar="[ADDRESS]", help="With --dask: the scheduler, tcp://HOST:PORT."),
+        typer.Argument(metavar="ADDRESS", help="With --dask: the scheduler, tcp://HOST:PORT."),
     ] = None,
     dask: Annotated[
         bool, typer.Option("--dask", help="Search on Dask: at ADDRESS, or a cluster started here.")
