@@ -2,24 +2,29 @@
 
 uv run python -m part2.seed_database --rows 1000
 
-Part 1's generator is the real thing; this one does in one transaction what training needs.
+Row by row what part 1's generator writes for the same seed, without its speed and guards.
 """
 # scikit-learn takes seconds to import: functions import it, so that --help does not wait.
 
 import logging
 from itertools import batched
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import Connection, func, select, text
 
-from part2.command import DebugOption, WorkFailedError, run
+from part2.command import BadUsageError, DebugOption, WorkFailedError, run
 from part2.database import connected
 from part2.repeat import repeat
 from part2.schema import FEATURES, check_columns, iris_data, metadata
 from part2.settings import Settings, load_settings
 
-TICK_SECONDS = 1.0  # how often --rate adds what has become due
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TICK_SECONDS = 5.0  # how often --rate adds what has become due
+BLOCK = 8192  # rows are drawn in blocks, each with a generator of its own, as in part 1
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +33,7 @@ def seed_database(
     rows: Annotated[int, typer.Option(min=1, help="Top the table up to this many rows.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 2022,
     rate: Annotated[
-        int | None, typer.Option(min=1, help="Go on with this many rows per second until stopped.")
+        float | None, typer.Option(help="Go on with this many rows per second until stopped.")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only fail when there are fewer rows than --rows.")
@@ -36,6 +41,8 @@ def seed_database(
     debug: DebugOption = False,  # noqa: ARG001 - read by run()
 ) -> None:
     """Create table iris_data when it is missing and top it up; full already, nothing happens."""
+    if rate is not None and not 0 < rate < float("inf"):
+        raise BadUsageError(f"--rate {rate:g} is not greater than 0")
     settings = load_settings()
     if check:
         found = count_rows(settings)
@@ -48,13 +55,13 @@ def seed_database(
     if rate is None:
         top_up(settings, rows, seed)
         return
-    target = rows
+    target = float(rows)
 
     def tick() -> None:
         nonlocal target
         # From what the table holds, not from what this process remembers: a commit that was lost,
         # or made although its answer was lost, is neither repeated nor skipped.
-        target = max(target, top_up(settings, target, seed)) + rate
+        target = max(target, top_up(settings, int(target), seed)) + rate * TICK_SECONDS
 
     repeat(tick, TICK_SECONDS)
 
@@ -78,19 +85,26 @@ def top_up(settings: Settings, rows: int, seed: int) -> int:
             select(func.count(), func.coalesce(func.max(iris_data.c.id), 0))
         ).one()
         if found < rows:
-            _insert(connection, last, rows - found, seed)
+            _insert(connection, last + 1, last + rows - found, seed)
     log.info("%d rows added, table iris_data holds %d", max(rows - found, 0), max(rows, found))
     return max(rows, int(found))
 
 
-def _insert(connection: Connection, last: int, count: int, seed: int) -> None:
-    """Insert `count` rows behind row id `last`; row id i is always the i-th draw of the seed."""
+def draw(seed: int, first: int, last: int) -> "NDArray[np.int64]":
+    """Which of the 150 flowers the rows with id `first` to `last` are (last - first + 1,)."""
     import numpy as np
+
+    start, end = (first - 1) // BLOCK, (last - 1) // BLOCK + 1
+    blocks = [np.random.default_rng([seed, n]).integers(150, size=BLOCK) for n in range(start, end)]
+    return np.concatenate(blocks)[first - 1 - start * BLOCK : last - start * BLOCK]
+
+
+def _insert(connection: Connection, first: int, last: int, seed: int) -> None:
     from sklearn.datasets import load_iris
 
     x, y = load_iris(return_X_y=True)
-    draws = np.random.default_rng(seed).integers(len(x), size=last + count)[last:]
-    for batch in batched(enumerate(draws.tolist(), start=last + 1), 10_000):
+    flowers = zip(range(first, last + 1), draw(seed, first, last), strict=True)
+    for batch in batched(flowers, 10_000):
         connection.execute(
             iris_data.insert(),
             [
@@ -100,8 +114,7 @@ def _insert(connection: Connection, last: int, count: int, seed: int) -> None:
         )
     # Rows that are inserted without an id continue behind these.
     connection.execute(
-        text("SELECT setval(pg_get_serial_sequence('iris_data', 'id'), :last)"),
-        {"last": last + count},
+        text("SELECT setval(pg_get_serial_sequence('iris_data', 'id'), :last)"), {"last": last}
     )
 
 
