@@ -26,6 +26,7 @@ VARIABLES = {
     "DB_WAIT_SECONDS": "10",
     "DATA_RATE": "1",
     "DATA_MAX_AGE": "60",
+    "TRAIN_INTERVAL": "60",
     "MLFLOW_TRACKING_URI": "http://localhost:5001",
     "MLFLOW_PORT": "5001",
     "MLFLOW_WAIT_SECONDS": "10",
