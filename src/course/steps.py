@@ -41,7 +41,7 @@ STEPS = (
         part="part1",
         title="check their quality",
         command="uv run python -m part1.data_quality",
-        shows=r"rows|verdict|quality",
+        shows=r"│ (rows|id gaps|freshness) ",
     ),
     Step(
         part="part2",
@@ -54,8 +54,8 @@ STEPS = (
         part="part3",
         title="train again and register the model",
         command="uv run python -m part3.save_model_to_registry --model-name sk_model",
-        shows=r"Accuracy|version",
-        facts={"model version": r"version[ :]+(\d+)"},
+        shows=r"Accuracy|version|^data",
+        facts={"model version": r"version (\d+)"},
     ),
     Step(
         part="part3",
@@ -69,7 +69,7 @@ STEPS = (
         command=(
             "uv run python -m part3.load_model_from_registry --model-name sk_model --alias champion"
         ),
-        shows=r"Accuracy|rediction",
-        facts={"prediction": r"[Pp]rediction\s*:?\s*(.+)"},
+        shows=r"Accuracy|same as logged|->",
+        facts={"prediction": r"-> (\w+)"},
     ),
 )

@@ -4,6 +4,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from urllib.parse import quote
 
 from course.services.base import NotReadyError, Ports, Service
 from course.services.object_store import ObjectStore
@@ -34,7 +35,8 @@ class MlflowServer(Service):
         config = self.config
         return {
             "COURSE_MLFLOW_BACKEND": (
-                f"postgresql+psycopg2://{config.mlflow_db_user}:{config.mlflow_db_password}"
+                f"postgresql+psycopg2://{quote(config.mlflow_db_user, safe='')}"
+                f":{quote(config.mlflow_db_password, safe='')}"
                 f"@127.0.0.1:{ports[Postgres.name]}/{config.mlflow_db_name}"
             ),
             "COURSE_MLFLOW_ARTIFACTS": f"s3://{config.s3_bucket}/",

@@ -1,0 +1,46 @@
+"""The block of `.env` that `course` owns."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course.env_file import own_lines, write_block
+
+LINES = st.lists(st.from_regex(r"[A-Z]{1,8}=[a-z0-9]{0,8}", fullmatch=True), max_size=5)
+
+
+@given(mine=LINES, final_newline=st.booleans())
+def test_what_the_learner_wrote_survives_any_number_of_blocks(
+    mine: list[str], final_newline: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / ".env"
+        text = "\n".join(mine) + ("\n" if final_newline and mine else "")
+        if text:
+            path.write_text(text)
+        write_block(path, {"POSTGRES_PORT": "5433"})
+        write_block(path, {"POSTGRES_PORT": "5434", "S3_PORT": "9002"})
+        assert path.read_text().count("# >>> course") == 1
+        assert "POSTGRES_PORT=5434\nS3_PORT=9002" in path.read_text()
+        assert "POSTGRES_PORT" not in own_lines(path)
+        write_block(path, {})
+        remaining = path.read_text() if path.exists() else ""
+        assert remaining.rstrip("\n") == text.rstrip("\n")
+
+
+def test_a_file_that_only_held_the_block_disappears(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    write_block(path, {"S3_PORT": "9002"})
+    write_block(path, {})
+    assert not path.exists()
+
+
+def test_a_file_without_a_block_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("# mine, without a newline at the end\nA=1")
+    before = path.stat()
+    write_block(path, {})
+    assert path.read_text() == "# mine, without a newline at the end\nA=1"
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
