@@ -73,3 +73,16 @@ def test_what_a_list_says_is_mended_in_is_there(file: Path) -> None:
     named = set(re.findall(r"\bpart\d/[\w.]*\w", text))
 
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.ko.md"])
+def test_the_readme_lists_every_old_file_with_the_new_one(readme: str) -> None:
+    text = (ARCHIVE / readme).read_text(encoding="utf-8")
+
+    rows = dict(re.findall(r"^\| `([\w./-]+)` \| `([\w./-]+)` \| .", text, re.MULTILINE))
+
+    listed = {str(file.relative_to(ARCHIVE).as_posix()) for file in FILES}
+    assert set(rows) == {name for name in listed if not name.endswith("Dockerfile")}
+    for new in rows.values():
+        path = new if new.endswith(".yaml") else f"{new.replace('.', '/')}.py"
+        assert (ROOT / path).is_file(), new
