@@ -82,15 +82,15 @@ class TableWriter:
 
     def _copy(self, encoder: Encoder, timestamps: NDArray[np.int64]) -> None:
         last_id = self.last_id + len(timestamps)
-        with self._connection.transaction(), self._connection.cursor() as cursor:
-            with cursor.copy(COPY) as copy:
-                for piece in encoder.rows(self.last_id + 1, timestamps):
-                    copy.write(piece)
-            # So that a row inserted by hand takes the next id too.
-            cursor.execute(
-                "SELECT setval(pg_get_serial_sequence('iris_data', 'id'), %s)", (last_id,)
-            )
+        with (
+            self._connection.transaction(),
+            self._connection.cursor() as cursor,
+            cursor.copy(COPY) as copy,
+        ):
+            for piece in encoder.rows(self.last_id + 1, timestamps):
+                copy.write(piece)
         self.last_id = last_id
+        self._align_sequence(last_id)
 
     def _connect(self, settings: Settings) -> psycopg.Connection:
         connection = connect(settings, autocommit=True)
@@ -142,7 +142,16 @@ class TableWriter:
     def _read_last_id(self) -> int:
         found = self._connection.execute("SELECT coalesce(max(id), 0) FROM iris_data").fetchone()
         assert found is not None
+        self._align_sequence(found[0])
         return int(found[0])
+
+    def _align_sequence(self, last_id: int) -> None:
+        # So that a row inserted by hand takes the next id too. After the commit, never within:
+        # a rollback does not take a sequence back, and the next row by hand would leave a gap.
+        self._connection.execute(
+            "SELECT setval(pg_get_serial_sequence('iris_data', 'id'), greatest(%s, 1), %s > 0)",
+            (last_id, last_id),
+        )
 
     def _is_lost(self, exc: psycopg.Error) -> bool:
         # Class 57P is the server's farewell; it can be read before the end of the connection is.
