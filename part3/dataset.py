@@ -80,7 +80,7 @@ def from_csv(snapshot: bytes) -> "pd.DataFrame":
     """Read back what `to_csv` wrote, to the last bit."""
     import pandas as pd
 
-    return pd.read_csv(io.BytesIO(snapshot), float_precision="round_trip")
+    return pd.read_csv(io.BytesIO(snapshot))
 
 
 def sha256(snapshot: bytes) -> str:

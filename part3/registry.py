@@ -95,8 +95,8 @@ def connect(settings: Settings) -> "MlflowClient":
     for name, value in _CLIENT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # a warning for every retry
-    # Its hint about integers that might be missing: the label column is NOT NULL.
-    warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+    # Hints about integers that might be missing (ours are NOT NULL), deprecations inside MLflow.
+    warnings.filterwarnings("ignore", module=r"mlflow\.")
     import mlflow  # takes seconds, and must come after its settings
 
     mlflow.set_tracking_uri(uri)
