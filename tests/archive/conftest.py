@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -74,33 +74,25 @@ class Archived:
         return module
 
 
-type Archive = Callable[..., Archived]
-
-
-@pytest.fixture
-def archived(tmp_path: Path) -> Archive:
-    """A function that copies archive/PART and points the copy to a test's servers."""
-
-    def copy(part: str, database: Database | None = None, mlflow: Mlflow | None = None) -> Archived:
-        new_text: dict[str, str] = {}
-        if database is not None:
-            new_text["port=5432"] = f"port={database.server.port}"
-            new_text['database="mydatabase"'] = f'database="{database.name}"'
-        if mlflow is not None:
-            new_text["http://localhost:5001"] = mlflow.uri
-        folder = tmp_path / "archive" / part
-        folder.mkdir(parents=True)
-        replaced = dict.fromkeys(new_text, 0)
-        for script in (ROOT / "archive" / part).glob("*.py"):
-            text = script.read_text(encoding="utf-8")
-            for old, new in new_text.items():
-                replaced[old] += text.count(old)
-                text = text.replace(old, new)
-            (folder / script.name).write_text(text, encoding="utf-8")
-        assert all(replaced.values()), f"not in archive/{part}: {replaced}"
-        return Archived(folder)
-
-    return copy
+def copy_archive(
+    part: str, folder: Path, database: Database | None = None, mlflow: Mlflow | None = None
+) -> Archived:
+    """Copy archive/PART into `folder` and point the copy to a test's servers."""
+    new_text: dict[str, str] = {}
+    if database is not None:
+        new_text["port=5432"] = f"port={database.server.port}"
+        new_text['database="mydatabase"'] = f'database="{database.name}"'
+    if mlflow is not None:
+        new_text["http://localhost:5001"] = mlflow.uri
+    replaced = dict.fromkeys(new_text, 0)
+    for script in (ROOT / "archive" / part).glob("*.py"):
+        text = script.read_text(encoding="utf-8")
+        for old, new in new_text.items():
+            replaced[old] += text.count(old)
+            text = text.replace(old, new)
+        (folder / script.name).write_text(text, encoding="utf-8")
+    assert all(replaced.values()), f"not in archive/{part}: {replaced}"
+    return Archived(folder)
 
 
 @pytest.fixture

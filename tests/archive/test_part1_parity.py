@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import pandas as pd
 import psycopg2
@@ -6,7 +7,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 from part1.schema import FEATURES
-from tests.archive.conftest import Archive
+from tests.archive.conftest import Archived, copy_archive
 from tests.conftest import Database, RunModule
 
 type Row = tuple[float, float, float, float, int]
@@ -20,13 +21,31 @@ def rows_in(database: Database) -> list[Row]:
         return connection.execute(query).fetchall()
 
 
+def columns_in(database: Database) -> list[str]:
+    with database.connect() as connection:
+        described = connection.execute("SELECT * FROM iris_data").description
+    assert described is not None
+    return [column.name for column in described]
+
+
 def iris_rows() -> set[Row]:
     features, target = load_iris(return_X_y=True)
     return {(*x, int(y)) for x, y in zip(features.tolist(), target.tolist(), strict=True)}
 
 
+@pytest.fixture
+def old(tmp_path: Path, old_database: Database) -> Archived:
+    """The archived part 1 on a database of its own."""
+    return copy_archive("part1", tmp_path, old_database)
+
+
+@pytest.fixture
+def old_table(old: Archived, old_connection: "psycopg2.extensions.connection") -> None:
+    old.load("table_creator.py").create_table(old_connection)
+
+
 def test_the_same_rows_give_the_same_table_contents(
-    archived: Archive,
+    old: Archived,
     run_module: RunModule,
     database: Database,
     old_database: Database,
@@ -36,7 +55,6 @@ def test_the_same_rows_give_the_same_table_contents(
     run_module("part1.data_generator", "--count", "200", "--bulk", env=database.environ, check=True)
     new_rows = rows_in(database)
 
-    old = archived("part1", old_database)
     old.run("table_creator.py")
     generator = old.load("data_generator.py")
     for row in new_rows:
@@ -45,41 +63,22 @@ def test_the_same_rows_give_the_same_table_contents(
 
     assert len(new_rows) == 200
     assert rows_in(old_database) == new_rows
+    assert columns_in(old_database) == columns_in(database) == ["id", "timestamp", *COLUMNS]
 
 
-def test_the_same_columns_in_the_same_order(
-    archived: Archive, run_module: RunModule, database: Database, old_database: Database
-) -> None:
-    run_module("part1.table_creator", env=database.environ, check=True)
-    archived("part1", old_database).run("table_creator.py")
-
-    def columns(where: Database) -> list[str]:
-        with where.connect() as connection:
-            described = connection.execute("SELECT * FROM iris_data").description
-        assert described is not None
-        return [column.name for column in described]
-
-    assert columns(old_database) == columns(database)
-    assert columns(database) == ["id", "timestamp", *COLUMNS]
-
-
+@pytest.mark.usefixtures("old_table")
 def test_data_insertion_inserts_one_measurement_of_iris(
-    archived: Archive, old_database: Database
+    old: Archived, old_database: Database
 ) -> None:
-    old = archived("part1", old_database)
-    old.run("table_creator.py")
-
     old.run("data_insertion.py")
 
     assert len(rows_in(old_database)) == 1
     assert set(rows_in(old_database)) <= iris_rows()
 
 
+@pytest.mark.usefixtures("old_table")
 @pytest.mark.parametrize("script", ["data_insertion_loop.py", "data_generator.py"])
-def test_the_loop_goes_on_by_itself(archived: Archive, old_database: Database, script: str) -> None:
-    old = archived("part1", old_database)
-    old.run("table_creator.py")
-
+def test_the_loop_goes_on_by_itself(old: Archived, old_database: Database, script: str) -> None:
     loop = old.start(script)
     try:
         deadline = time.monotonic() + 60
@@ -94,11 +93,10 @@ def test_the_loop_goes_on_by_itself(archived: Archive, old_database: Database, s
     assert set(rows_in(old_database)) <= iris_rows()
 
 
+@pytest.mark.usefixtures("old_table")
 def test_what_the_lists_say_of_the_sql_is_true(
-    archived: Archive, old_database: Database, old_connection: "psycopg2.extensions.connection"
+    old: Archived, old_database: Database, old_connection: "psycopg2.extensions.connection"
 ) -> None:
-    old = archived("part1", old_database)
-    old.run("table_creator.py")
     generator = old.load("data_generator.py")
     row = dict(zip(COLUMNS, (5.1, 3.5, 1.4, 0.2, 0), strict=True))
 

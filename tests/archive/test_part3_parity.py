@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from part1.schema import FEATURES
 from part3.dataset import RANDOM_STATE, TRAIN_SIZE, Split, split
 from part3.training import score, train
-from tests.archive.conftest import Accuracies, Archive, accuracies
+from tests.archive.conftest import Accuracies, accuracies, copy_archive
 from tests.conftest import Database, Mlflow, RunModule
 
 pytestmark = pytest.mark.slow
@@ -28,14 +28,14 @@ def leaked(data: Split) -> int:
 
 
 def test_the_split_is_all_that_differs_between_old_and_new_registry_scripts(
-    archived: Archive, run_module: RunModule, database: Database, mlflow_server: Mlflow
+    run_module: RunModule, database: Database, mlflow_server: Mlflow, tmp_path: Path
 ) -> None:
     environ = database.environ | mlflow_server.environ
     name = f"model_{uuid4().hex[:8]}"
     run_module("part1.table_creator", env=environ, check=True)
     run_module("part1.data_generator", "--count", "1000", "--bulk", env=environ, check=True)
 
-    old = archived("part3", database, mlflow_server)
+    old = copy_archive("part3", tmp_path, database, mlflow_server)
     saved = old.run("save_model_to_registry.py", "--model-name", name)
     run_id = RUN_ID.search(saved)
     assert run_id is not None, saved
