@@ -1,4 +1,4 @@
-"""Create the table and fill it, one row per second.   (As first taught. Frozen: read it, run it.)
+"""Create the table and fill it, one row per second.   (As first taught. Frozen.)
 
 This is what runs in the container of docker-compose.yaml.
 

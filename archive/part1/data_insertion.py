@@ -1,4 +1,4 @@
-"""Insert one row of iris into the table.   (As first taught. Frozen: read it, run it.)
+"""Insert one row of iris into the table.   (As first taught. Frozen.)
 
 What is wrong here, what happens because of it, and where it is mended:
 

@@ -1,4 +1,4 @@
-"""Insert a random row of iris every second, for ever.   (As first taught. Frozen: read it, run it.)
+"""Insert a random row of iris every second, for ever.   (As first taught. Frozen.)
 
 What is wrong here, what happens because of it, and where it is mended:
 

@@ -1,4 +1,4 @@
-"""Create the table iris_data.   (As first taught. Frozen: read it, run it, do not mend it.)
+"""Create the table iris_data.   (As first taught. Frozen.)
 
 What is wrong here, what happens because of it, and where it is mended:
 

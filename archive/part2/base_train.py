@@ -1,4 +1,4 @@
-"""Train a classifier on iris, scaler and SVC by hand.   (As first taught. Frozen: read it, run it.)
+"""Train a classifier on iris, scaler and SVC by hand.   (As first taught. Frozen.)
 
 What is wrong here, what happens because of it, and where it is mended:
 

@@ -1,4 +1,4 @@
-"""Train on the newest rows of the database.   (As first taught. Frozen: read it, run it.)
+"""Train on the newest rows of the database.   (As first taught. Frozen.)
 
 What is wrong here, what happens because of it, and where it is mended:
 

@@ -1,4 +1,4 @@
-"""Train the same classifier as one Pipeline.   (As first taught. Frozen: read it, run it.)
+"""Train the same classifier as one Pipeline.   (As first taught. Frozen.)
 
 The pipeline mends the worst of base_train.py: scaler and classifier are one file. What is left:
 

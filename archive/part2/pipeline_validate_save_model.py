@@ -1,4 +1,4 @@
-"""Load what pipeline_train.py saved and score it again.   (As first taught. Frozen: read it, run it.)
+"""Load what pipeline_train.py saved and score it again.   (As first taught. Frozen.)
 
 What is wrong here, what happens because of it, and where it is mended:
 

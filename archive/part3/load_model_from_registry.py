@@ -9,8 +9,8 @@ What is wrong here, what happens because of it, and where it is mended:
    -> the snapshot that was logged with the model, checked by its SHA-256
 4. It compares nothing: the wrong model prints wrong numbers and exits with 0.
    -> recomputed and logged accuracy must be equal, part3/load_model_from_registry.py
-5. A run id that does not exist, or one of another model, ends in a traceback through five
-   libraries. -> one line with what exists, part3/registry.py
+5. A run id that does not exist, or one of another model, ends in a traceback that names no other.
+   -> one line with what exists, part3/load_model_from_registry.py
 6. `import mlflow` comes before the options are read: `--help` takes seconds.
    -> imported where it is needed
 """

@@ -1,4 +1,4 @@
-"""Train on the newest rows and log the model to MLflow.   (As first taught. Frozen: read it, run it.)
+"""Train on the newest rows and log the model to MLflow.   (As first taught. Frozen.)
 
 One argument has changed so that it runs with MLflow 3: `log_model(name=...)` was
 `log_model(artifact_path=...)`.
@@ -15,13 +15,14 @@ What is wrong here, what happens because of it, and where it is mended:
 4. Neither parameters nor data are logged. data.csv lies in the folder you were in and is gone
    with the next run, so that no logged number can be checked. -> data snapshot and its SHA-256
    as artifact and tag, part3/dataset.py
-5. If the store goes away during the upload, a run without a model stays behind and looks like
-   any other. -> uploaded, verified, then registered: part3/registry.py
+5. If the store goes away during the upload, a run with metrics and without a model stays behind,
+   marked as failed at best. -> uploaded, read back, then registered:
+   part3/save_model_to_registry.py
 6. MLflow asks seven times for a server that is not there and is silent for minutes.
    -> one line after seconds, part3/registry.py
 7. MLflow's telemetry is on: it reports what you call to its makers. -> off, part3/registry.py
-8. `import mlflow` comes before the options are read: `--help` takes seconds.
-   -> imported where it is needed
+8. The options are read after the training. `--help` needs a database and trains a model first; a
+   misspelt option is found out at the end. -> options first, imports where they are needed
 """
 
 import os
