@@ -1,8 +1,10 @@
 """A Dask cluster behind joblib: one on this machine, or one that runs elsewhere."""
 
+import _thread
 import logging
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
@@ -14,7 +16,7 @@ from joblib import cpu_count, parallel_config
 
 from part2.command import BadUsageError, WorkFailedError
 
-CONNECT_SECONDS = 10
+CONNECT_SECONDS = 5
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,12 @@ def dask_cluster(address: str | None, jobs: int | None) -> Iterator[None]:
         workers = len(client.scheduler_info()["workers"])
         log.info("Dask scheduler %s, %d workers", address, workers)
         stack.enter_context(parallel_config("dask", client=client))
+        lost = stack.enter_context(_interrupted_when_lost(client))
         try:
             yield
-        except (CancelledError, CommClosedError, KilledWorker) as exc:
+        except (CancelledError, CommClosedError, KilledWorker, KeyboardInterrupt) as exc:
+            if isinstance(exc, KeyboardInterrupt) and not lost.is_set():
+                raise
             raise WorkFailedError(
                 f"the Dask cluster at {address} was lost during the search and nothing was saved; "
                 "see its log, then search again"
@@ -67,6 +72,31 @@ def _local_cluster(workers: int) -> Iterator[str]:
         signal.signal(signal.SIGINT, handler)
     with cluster:
         yield cluster.scheduler_address
+
+
+@contextmanager
+def _interrupted_when_lost(client: Client) -> Iterator[threading.Event]:
+    """Interrupt the main thread, and set the event, when the scheduler goes away.
+
+    Most fits then fail, and the search with them. But one that was being sent has no result and no
+    error, and joblib would wait for it for ever.
+    """
+    lost, finished = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not finished.wait(0.5):
+            if client.status != "running":
+                lost.set()
+                _thread.interrupt_main()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield lost
+    finally:
+        finished.set()
+        watcher.join()
 
 
 def _client(address: str) -> Client:

@@ -70,12 +70,14 @@ def read_newest_rows(settings: Settings, rows: int) -> "Dataset":
     )
     with connected(settings) as engine, engine.connect() as connection:
         check_columns(connection)
-        # Imported here: a server or table that is not there is reported without waiting for it.
-        import pandas as pd
+        newest_first = connection.execute(newest).all()
+    # Imported here: a server or table that is not there is reported without waiting for it.
+    import pandas as pd
 
-        frame = pd.read_sql(newest, connection, index_col="id").iloc[::-1]
     from part2.dataset import checked_dataset
 
+    columns = ["id", *FEATURES, "target"]
+    frame = pd.DataFrame(newest_first[::-1], columns=columns).set_index("id")
     return checked_dataset(
         frame,
         source="table iris_data",

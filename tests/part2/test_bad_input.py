@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from part2.dataset import load_dataset
+from part2.command import BadUsageError, WorkFailedError
+from part2.database import read_newest_rows
+from part2.dataset import load_dataset, split_measurements
+from part2.seed_database import top_up
 from tests.conftest import Database, RunModule
+from tests.part2.database_settings import settings_of
 
 SCRIPTS = [
     "base_train",
@@ -29,7 +33,7 @@ LOOSE_TABLE = """
 """
 INSERT = """
     INSERT INTO iris_data (sepal_length, sepal_width, petal_length, petal_width, target)
-    SELECT 5 + i * 0.01, 3, 1.5, 0.2, i % 3 FROM generate_series(1, %s) AS i
+    SELECT 5 + i * 0.01, 3, 1.5, 0.2, i %% 3 FROM generate_series(1, %s) AS i
 """
 
 
@@ -50,11 +54,14 @@ def test_every_script_explains_its_options(run_module: RunModule, script: str) -
 
 class TestCsv:
     def refused(
-        self, run_module: RunModule, path: Path, text: str | bytes, status: int, *parts: str
+        self, path: Path, text: str | bytes, kind: type[WorkFailedError], *parts: str
     ) -> None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        done = run_module("part2.pipeline_train", "--csv", str(path))
-        assert_one_line(done, status, str(path), *parts)
+        with pytest.raises(WorkFailedError) as caught:
+            load_dataset(path)
+        assert type(caught.value) is kind
+        for part in (str(path), *parts):
+            assert part in str(caught.value)
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
@@ -64,25 +71,33 @@ class TestCsv:
         done = run_module("part2.base_train", "--csv", str(path))
         assert_one_line(done, 2, f"--csv {path}: No such file or directory")
 
+    def test_a_line_that_cannot_be_used_is_one_line(
+        self, run_module: RunModule, path: Path
+    ) -> None:
+        text = load_dataset(None).frame.to_csv(index=False).replace(",2\n", ",7\n", 1)
+        path.write_text(text, encoding="utf-8")
+        done = run_module("part2.pipeline_train", "--csv", str(path))
+        assert_one_line(done, 1, f"{path} has 1 row", "line 102: target is 7")
+
     def test_a_folder(self, run_module: RunModule, tmp_path: Path) -> None:
         done = run_module("part2.base_train", "--csv", str(tmp_path))
         assert_one_line(done, 2, "Is a directory")
 
-    def test_an_empty_file(self, run_module: RunModule, path: Path) -> None:
-        self.refused(run_module, path, "", 2, "is not a CSV file")
+    def test_an_empty_file(self, path: Path) -> None:
+        self.refused(path, "", BadUsageError, "is not a CSV file")
 
-    def test_bytes_that_are_no_text(self, run_module: RunModule, path: Path) -> None:
-        self.refused(run_module, path, b"\x89PNG\r\n\xff\xfe" * 20, 2, "is not a CSV file")
+    def test_bytes_that_are_no_text(self, path: Path) -> None:
+        self.refused(path, b"\x89PNG\r\n\xff\xfe" * 20, BadUsageError, "is not a CSV file")
 
-    def test_other_columns(self, run_module: RunModule, path: Path) -> None:
+    def test_other_columns(self, path: Path) -> None:
         text = "SepalLengthCm,sepal_width,petal_length,petal_width,Species\n5.1,3.5,1.4,0.2,a\n"
-        self.refused(run_module, path, text, 2, "has no column sepal_length, target")
+        self.refused(path, text, BadUsageError, "has no column sepal_length, target")
 
-    def test_a_line_that_is_longer_than_the_header(self, run_module: RunModule, path: Path) -> None:
+    def test_a_line_that_is_longer_than_the_header(self, path: Path) -> None:
         text = "sepal_length,sepal_width,petal_length,petal_width,target\n" + "1,1,1,1,0,9\n" * 12
-        self.refused(run_module, path, text, 2, "is not a CSV file")
+        self.refused(path, text, BadUsageError, "is not a CSV file")
 
-    def test_poisoned_lines_are_named(self, run_module: RunModule, path: Path) -> None:
+    def test_poisoned_lines_are_named(self, path: Path) -> None:
         lines = load_dataset(None).frame.to_csv(index=False).splitlines()
         lines[2] = "5.1,,1.4,0.2,0"
         lines[3] = "5.1,3.5,wide,0.2,0"
@@ -91,10 +106,9 @@ class TestCsv:
         lines[6] = "5.1,-3.5,1.4,0.2,0"
         lines[7] = "5.1,3.5,1.4,0,0"
         self.refused(
-            run_module,
             path,
             "\n".join(lines),
-            1,
+            WorkFailedError,
             "6 rows that cannot be trained on",
             "line 3: sepal_width is missing",
             "line 4: petal_length is wide",
@@ -105,13 +119,13 @@ class TestCsv:
             "correct the file",
         )
 
-    def test_too_few_rows(self, run_module: RunModule, path: Path) -> None:
+    def test_too_few_rows(self, path: Path) -> None:
         text = load_dataset(None).frame.iloc[::20].to_csv(index=False)
-        self.refused(run_module, path, text, 1, "holds 8 rows", "at least 10")
+        self.refused(path, text, WorkFailedError, "holds 8 rows", "at least 10")
 
-    def test_one_species(self, run_module: RunModule, path: Path) -> None:
+    def test_one_species(self, path: Path) -> None:
         text = load_dataset(None).frame.iloc[:50].to_csv(index=False)
-        self.refused(run_module, path, text, 1, "one species only (target 0)")
+        self.refused(path, text, WorkFailedError, "one species only (target 0)")
 
 
 class TestServer:
@@ -163,6 +177,14 @@ class TestTable:
             connection.execute(change.encode())
         return database
 
+    def refused(self, database: Database, *parts: str, **overrides: str) -> None:
+        with pytest.raises(WorkFailedError) as caught:
+            split_measurements(read_newest_rows(settings_of(database, **overrides), 1000))
+        assert caught.value.exit_status == 1
+        assert len(str(caught.value).splitlines()) == 1
+        for part in parts:
+            assert part in str(caught.value)
+
     def test_a_table_that_is_not_there(self, run_module: RunModule, database: Database) -> None:
         done = run_module("part2.db_train", env=database.environ)
         assert_one_line(done, 1, "has no table iris_data", "part1.data_generator --count 1000")
@@ -178,17 +200,14 @@ class TestTable:
             ),
         ],
     )
-    @pytest.mark.parametrize("script", ["db_train", "seed_database"])
-    def test_other_columns(
-        self, run_module: RunModule, database: Database, change: str, fault: str, script: str
-    ) -> None:
-        env = self.filled(database, change).environ
-        assert_one_line(run_module(f"part2.{script}", env=env), 1, fault, "part1.table_creator")
+    def test_other_columns(self, database: Database, change: str, fault: str) -> None:
+        self.refused(self.filled(database, change), fault, "part1.table_creator")
+        with pytest.raises(WorkFailedError, match=fault):
+            top_up(settings_of(database), 1000, seed=1)
 
     @pytest.mark.parametrize(
         ("poison", "fault"),
         [
-            ("sepal_width = NULL", "sepal_width is missing"),
             ("petal_length = 'NaN'", "petal_length is missing"),
             ("petal_length = 'Infinity'", "petal_length is inf"),
             ("sepal_length = 30.5", "sepal_length is 30.5"),
@@ -197,47 +216,44 @@ class TestTable:
             ("target = NULL", "target is missing"),
         ],
     )
-    def test_a_poisoned_row_is_named(
-        self,
-        run_module: RunModule,
-        database: Database,
-        tmp_path: Path,
-        poison: str,
-        fault: str,
+    def test_a_poisoned_row_is_named(self, database: Database, poison: str, fault: str) -> None:
+        change = f"UPDATE iris_data SET {poison} WHERE id = 17"
+        self.refused(self.filled(database, change), f"id 17: {fault}")
+
+    def test_a_poisoned_row_is_one_line_and_nothing_is_saved(
+        self, run_module: RunModule, database: Database, tmp_path: Path
     ) -> None:
-        env = self.filled(database, f"UPDATE iris_data SET {poison} WHERE id = 17").environ
+        change = "UPDATE iris_data SET sepal_width = NULL WHERE id = 17"
+        env = self.filled(database, change).environ
         done = run_module("part2.db_validate_save_model", "--output", str(tmp_path), env=env)
 
-        assert_one_line(done, 1, "1 row that cannot", f"id 17: {fault}", "part1.data_quality")
+        fault = "id 17: sepal_width is missing"
+        assert_one_line(done, 1, "1 row that cannot", fault, "part1.data_quality")
         assert list(tmp_path.iterdir()) == []
 
-    def test_too_few_rows(self, run_module: RunModule, database: Database) -> None:
-        env = self.filled(database, "DELETE FROM iris_data WHERE id > 9").environ
-        done = run_module("part2.db_train", env=env)
-        assert_one_line(done, 1, "holds 9 rows", "at least 10", "part1.data_generator")
+    def test_too_few_rows(self, database: Database) -> None:
+        few = self.filled(database, "DELETE FROM iris_data WHERE id > 9")
+        self.refused(few, "holds 9 rows", "at least 10", "part1.data_generator")
 
-    def test_an_empty_table(self, run_module: RunModule, database: Database) -> None:
-        env = self.filled(database, "DELETE FROM iris_data").environ
-        assert_one_line(run_module("part2.db_train", env=env), 1, "holds 0 rows")
+    def test_an_empty_table(self, database: Database) -> None:
+        self.refused(self.filled(database, "DELETE FROM iris_data"), "holds 0 rows")
 
-    def test_copies_of_one_measurement(self, run_module: RunModule, database: Database) -> None:
-        env = self.filled(database, "UPDATE iris_data SET sepal_length = 5").environ
-        done = run_module("part2.db_train", env=env)
-        assert_one_line(done, 1, "1 different measurements in 30 rows", "--rows")
+    def test_copies_of_one_measurement(self, database: Database) -> None:
+        same = self.filled(database, "UPDATE iris_data SET sepal_length = 5")
+        self.refused(same, "1 different measurement", "in 30 rows", "--rows")
 
-    def test_one_species(self, run_module: RunModule, database: Database) -> None:
-        env = self.filled(database, "UPDATE iris_data SET target = 2").environ
-        assert_one_line(run_module("part2.db_train", env=env), 1, "one species only (target 2)")
+    def test_one_species(self, database: Database) -> None:
+        same = self.filled(database, "UPDATE iris_data SET target = 2")
+        self.refused(same, "one species only (target 2)")
 
-    def test_a_table_that_may_not_be_read(self, run_module: RunModule, database: Database) -> None:
-        filled = self.filled(database, "SELECT 1")
+    def test_a_table_that_may_not_be_read(self, database: Database) -> None:
+        self.filled(database, "SELECT 1")
         role = f"reader_{database.name}"
         with database.connect() as connection:
             connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'".encode())
         try:
-            env = filled.environ | {"POSTGRES_USER": role, "POSTGRES_PASSWORD": "reader"}
-            done = run_module("part2.db_train", env=env)
-            assert_one_line(done, 1, "permission denied for table iris_data")
+            login = {"postgres_user": role, "postgres_password": "reader"}
+            self.refused(database, "permission denied for table iris_data", **login)
         finally:
             with database.connect() as connection:
                 connection.execute(f"DROP ROLE {role}".encode())

@@ -7,13 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from part2.database import read_newest_rows
 from part2.dataset import load_dataset
+from part2.seed_database import top_up
 from tests.conftest import Database, RunModule
+from tests.part2.database_settings import settings_of
 
 
 @pytest.fixture(scope="module")
 def filled(module_database: Database, run_module: RunModule) -> Database:
-    run_module("part2.seed_database", env=module_database.environ, check=True)
+    run_module("part2.seed_database", "--rows", "1000", env=module_database.environ, check=True)
     return module_database
 
 
@@ -57,8 +60,8 @@ def test_same_rows_same_seed_same_model_in_another_database(
     run_module: RunModule, filled: Database, database: Database, tmp_path: Path
 ) -> None:
     # In two steps: how the rows came into the table makes no difference.
-    for rows in ("400", "1000"):
-        run_module("part2.seed_database", "--rows", rows, env=database.environ, check=True)
+    for rows in (400, 1000):
+        top_up(settings_of(database), rows, seed=2022)
     outputs = [tmp_path / "one", tmp_path / "two"]
     for output, place in zip(outputs, (filled, database), strict=True):
         args = ("--output", str(output))
@@ -76,7 +79,7 @@ def test_another_row_gives_another_hash(
 ) -> None:
     args = ("--rows", "200", "--output", str(tmp_path))
     hashes = set()
-    run_module("part2.seed_database", "--rows", "200", env=database.environ, check=True)
+    top_up(settings_of(database), 200, seed=2022)
     for _ in range(2):
         run_module("part2.db_validate_save_model", *args, env=database.environ, check=True)
         hashes.add(json.loads((tmp_path / "metrics.json").read_bytes())["data_sha256"])
@@ -86,12 +89,23 @@ def test_another_row_gives_another_hash(
     assert len(hashes) == 2
 
 
-def test_a_grown_table_is_still_trained_on(run_module: RunModule, database: Database) -> None:
-    run_module("part2.seed_database", "--rows", "100", env=database.environ, check=True)
+def test_a_grown_table_is_still_trained_on(database: Database) -> None:
+    top_up(settings_of(database), 100, seed=2022)
     with database.connect() as connection:
         connection.execute("ALTER TABLE iris_data ADD COLUMN collector text")
 
-    assert "Rows : 100" in run_module("part2.db_train", env=database.environ, check=True).stdout
+    frame = read_newest_rows(settings_of(database), 1000).frame
+    assert len(frame) == 100
+    assert "collector" not in frame
+
+
+def test_fewer_rows_than_asked_for_are_all_read_oldest_first(database: Database) -> None:
+    top_up(settings_of(database), 40, seed=2022)
+
+    frame = read_newest_rows(settings_of(database), 1000).frame
+
+    assert list(frame.index) == list(range(1, 41))
+    assert set(map(str, frame.dtypes)) == {"float64", "int64"}
 
 
 def test_seeding_tops_up_in_order_and_is_idempotent(
