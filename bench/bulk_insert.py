@@ -21,7 +21,6 @@ from typing import Annotated
 import psycopg
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from bench.own_postgres import environ, own_postgres
@@ -35,7 +34,7 @@ from part1.table_writer import TableWriter
 from part1.wire import COPY, Encoder
 
 SEED = 2022
-SLOW_ROWS = 5000  # commit per row needs no more to have a steady speed
+SLOW_ROWS = 2000  # commit per row needs no more to have a steady speed
 
 
 def bare_copy(settings: Settings, rows: Rows) -> float:
@@ -112,14 +111,15 @@ def measure(
             "ours": lambda: ours(settings, rows),
             "command": lambda: command(settings, rows),
         }
-        for _ in track(range(repeats), console=Console(stderr=True), transient=True):
+        for repeat in range(repeats):
+            print(f"repeat {repeat + 1} of {repeats} ...", file=sys.stderr)
             for way, run in ways.items():
                 _empty(settings)
                 speeds.setdefault(way, []).append(run())
         server = _empty(settings)
     medians = {way: statistics.median(found) for way, found in speeds.items()}
     table = Table(title=f"{rows:,} rows, PostgreSQL {server}, median of {repeats}")
-    for heading in ("way", "rows/s", "slowest to fastest", "of bare COPY", "x commit per row"):
+    for heading in ("way", "rows/s", "range", "of bare COPY", "of commit per row"):
         table.add_column(heading, justify="left" if heading == "way" else "right")
     for way, speed in medians.items():
         table.add_row(
@@ -127,7 +127,7 @@ def measure(
             f"{speed:,.0f}",
             f"{min(speeds[way]):,.0f} to {max(speeds[way]):,.0f}",
             f"{speed / medians['bare COPY']:.0%}",
-            f"{speed / medians['commit per row']:,.0f}",
+            f"{speed / medians['commit per row']:,.0f} x",
         )
     Console().print(table)
     used = versions(["psycopg", "psycopg2-binary", "numpy"]) | {"postgresql": server}

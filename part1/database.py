@@ -12,8 +12,12 @@ from part1.settings import Settings
 log = logging.getLogger(__name__)
 
 
-def connect(settings: Settings, *, autocommit: bool = False) -> psycopg.Connection:
+def connect(
+    settings: Settings, *, autocommit: bool = False, quiet: bool = False
+) -> psycopg.Connection:
     """Open a psycopg 3 connection, waiting up to `db_wait_seconds` for a server to answer.
+
+    It says that it waits, unless `quiet`.
 
     Raises:
         WorkFailedError: nobody answered in time, or the server refused user, password or database.
@@ -29,7 +33,7 @@ def connect(settings: Settings, *, autocommit: bool = False) -> psycopg.Connecti
     try:
         for attempt in attempts:
             with attempt:
-                if attempt.num == 2:
+                if attempt.num == 2 and not quiet:
                     log.info("waiting for PostgreSQL at %s ...", address)
                 return psycopg.connect(
                     host=settings.postgres_host,

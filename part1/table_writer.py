@@ -92,8 +92,8 @@ class TableWriter:
         self.last_id = last_id
         self._align_sequence(last_id)
 
-    def _connect(self, settings: Settings) -> psycopg.Connection:
-        connection = connect(settings, autocommit=True)
+    def _connect(self, settings: Settings, *, quiet: bool = False) -> psycopg.Connection:
+        connection = connect(settings, autocommit=True, quiet=quiet)
         try:
             found = connection.execute("SELECT to_regclass('iris_data')").fetchone()
         except psycopg.OperationalError:
@@ -165,7 +165,7 @@ class TableWriter:
         patience = self._settings.model_copy(update={"db_wait_seconds": 1.0})
         while True:
             try:
-                self._connection = self._connect(patience)
+                self._connection = self._connect(patience, quiet=True)
                 # Whoever holds the lock now may be our own lost session, still at its COMMIT.
                 # When we have it, that session is over, and what the table says is final.
                 self._lock(max(deadline - time.monotonic(), LOCK_SECONDS))
