@@ -1,7 +1,10 @@
 """Hyper-parameter search: many candidates, each judged by cross-validation on the training rows."""
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing.dummy import DummyProcess
 from typing import Any
 
 import numpy as np
@@ -63,9 +66,10 @@ def search(
     parts = list(splitter.split(split.train_x, split.train_y, groups))
     accuracies = np.full((len(candidates), folds), np.nan)
     x, y = split.train_x.to_numpy(), split.train_y.to_numpy()
-    for candidate, fold, accuracy in _fits(candidates, parts, x, y, jobs):
-        accuracies[candidate, fold] = accuracy
-        on_fit()
+    with closing(_fits(candidates, parts, x, y, jobs)) as fits:
+        for candidate, fold, accuracy in fits:
+            accuracies[candidate, fold] = accuracy
+            on_fit()
 
     table = pd.DataFrame(candidates, index=pd.RangeIndex(1, len(candidates) + 1, name="candidate"))
     table = table.rename(columns=lambda name: name.removeprefix("svc__"))
@@ -103,7 +107,7 @@ def _fits(
     x: NDArray[Any],
     y: NDArray[Any],
     jobs: int | None,
-) -> Iterator[tuple[int, int, float]]:
+) -> Generator[tuple[int, int, float]]:
     """Yield (candidate, fold, accuracy) of each fit as soon as it is done."""
 
     # A nested function travels to a Dask worker by value: the worker needs scikit-learn, but not
@@ -127,11 +131,18 @@ def _fits(
         n_jobs=jobs or -1, prefer="threads", batch_size=1, return_as="generator_unordered"
     )
     blank = make_pipeline()
-    yield from parallel(
-        delayed(fit)(number, fold, clone(blank).set_params(**candidate), x, y, part)
-        for number, candidate in enumerate(candidates)
-        for fold, part in enumerate(parts)
-    )
+    try:
+        yield from parallel(
+            delayed(fit)(number, fold, clone(blank).set_params(**candidate), x, y, part)
+            for number, candidate in enumerate(candidates)
+            for fold, part in enumerate(parts)
+        )
+    finally:
+        # After Ctrl-C joblib does not wait for the fits that run, and a thread that returns from
+        # libsvm into an interpreter that is ending aborts the process.
+        for thread in threading.enumerate():
+            if isinstance(thread, DummyProcess):
+                thread.join()
 
 
 def _check_folds(target: pd.Series, groups: pd.Series, folds: int) -> None:
