@@ -11,6 +11,9 @@ from course import processes
 from course.errors import CourseError
 from course.services.base import NotReadyError, Service
 
+# A server whose database has just come back needs a moment to notice.
+GRACE_SECONDS = 3.0
+
 
 @dataclass(frozen=True)
 class Started:
@@ -50,21 +53,34 @@ class Start:
         begun = time.monotonic()
         service, name = self.service, self.service.name
         process = None
-        if self.reused and not answers(service, self.ports):
-            self.reused = False  # alive but deaf: start it again
+        if self.reused:
+            self._wait_for_needs(others, process)
+            self.reused = self._answers_within(GRACE_SECONDS)  # alive but deaf: start it again
         if not self.reused:
             processes.end(processes.of_service(service.home, name, service.owns))
             service.prepare()
             process = self._spawn()
-        for need in service.needs:
-            if need in others:
-                self._wait_until(others[need].ready.is_set, process, others[need].service)
+            self._wait_for_needs(others, process)
         self._wait_until(lambda: answers(service, self.ports), process, service)
         self.ready.set()
         moved_from, holder = self.moved or (None, None)
         port = self.ports[name]
         seconds = time.monotonic() - begun
         return Started(name, service.address(port), port, seconds, self.reused, moved_from, holder)
+
+    def _wait_for_needs(self, others: dict[str, "Start"], process: psutil.Popen | None) -> None:
+        for need in self.service.needs:
+            if need in others:
+                self._wait_until(others[need].ready.is_set, process, others[need].service)
+
+    def _answers_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not answers(self.service, self.ports):
+            self._give_up_if_cancelled()
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
 
     def _spawn(self) -> psutil.Popen:
         service, name = self.service, self.service.name

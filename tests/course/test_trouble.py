@@ -136,6 +136,14 @@ def test_after_kill_9_of_mlflow_up_starts_it_again(course: Course) -> None:
     assert course.nothing_is_left()
 
 
+def test_mlflow_goes_on_when_its_database_is_killed_and_started_again(course: Course) -> None:
+    course.ok("up")
+    mlflow = course.pid("mlflow-server")
+    course.kill("postgres-server")
+    assert course.ok("up").count("runs already") == 2
+    assert course.pid("mlflow-server") == mlflow
+
+
 @pytest.mark.parametrize(
     ("number", "after"),
     [
