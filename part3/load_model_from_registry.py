@@ -55,7 +55,7 @@ def load_model_from_registry(
         chosen = find_version(client, model_name, run_id, version, alias)
         made_by = find_run(client, chosen)
         with tempfile.TemporaryDirectory() as folder:
-            data, digest = download_data(chosen, made_by, Path(folder))
+            data, digest = download_data(client, chosen, made_by, Path(folder))
             model = download_model(chosen, Path(folder))
 
     scores = score(model, data)
@@ -142,14 +142,21 @@ def find_run(client: "MlflowClient", version: "ModelVersion") -> "Run":
     )
 
 
-def download_data(version: "ModelVersion", run: "Run", folder: Path) -> tuple[Split, str]:
+def download_data(
+    client: "MlflowClient", version: "ModelVersion", run: "Run", folder: Path
+) -> tuple[Split, str]:
     """Download the logged snapshot and split it as the run did; return the split and the SHA-256.
 
     Raises:
-        WorkFailedError: the snapshot is not what the version was trained on.
+        WorkFailedError: the snapshot is gone, or not what the version was trained on.
     """
     import mlflow
 
+    # Asked for a file that is gone, the server answers as if the store were down.
+    if SNAPSHOT not in {file.path for file in client.list_artifacts(version.run_id)}:
+        raise WorkFailedError(
+            f"the artifact store has lost {SNAPSHOT} of run {version.run_id}; save the model again"
+        )
     tagged, params = version.tags[HASH_TAG], run.data.params
     # By its own address, not as runs:/...: on that way MLflow loses the reason of a failure.
     path = mlflow.artifacts.download_artifacts(
@@ -173,7 +180,7 @@ def download_model(version: "ModelVersion", folder: Path) -> "Pipeline":
     """Download the model and load it, if loading cannot run code that somebody put into it.
 
     Raises:
-        WorkFailedError: it is a pickle, or asks to trust more than scikit-learn's own types.
+        WorkFailedError: it is gone, is a pickle, or asks to trust more than scikit-learn's own types.
     """
     import mlflow
 
@@ -188,6 +195,10 @@ def download_model(version: "ModelVersion", folder: Path) -> "Pipeline":
         raise WorkFailedError(
             f"version {version.version} is not a plain skops model of scikit-learn's own types; "
             "loading it could run foreign code"
+        )
+    if not Path(path, str(flavor["pickled_model"])).is_file():
+        raise WorkFailedError(
+            f"the artifact store has lost the model of version {version.version}; save it again"
         )
     if (made_with := flavor.get("sklearn_version")) != installed_version("scikit-learn"):
         log.warning("saved by scikit-learn %s, loaded by another version", made_with)

@@ -176,8 +176,6 @@ def _reason(exc: Exception, uri: str) -> str:
     story = "\n".join(_causes(exc))
     if "Invalid Host header" in story:
         return f"MLflow at {uri} refuses this address; name it in the server's --allowed-hosts"
-    if "404 Client Error" in story:
-        return f"the artifact store of MLflow at {uri} has lost it (HTTP 404); save the model again"
     failed = re.search(r"too many (5\d\d) error responses|\b(5\d\d) Server Error", story)
     if not failed and not re.search(r"failed with (timeout )?exception|Connection", story):
         first = str(exc).strip().split("\n", 1)[0]

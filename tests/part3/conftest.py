@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from tests.conftest import Database, Mlflow, RunModule
+    from tests.conftest import Mlflow, RunModule, Server
 
 SAVE = "part3.save_model_to_registry"
 PROMOTE = "part3.promote_model"
@@ -37,17 +37,26 @@ class Saved:
     environ: dict[str, str]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def registry_environ(
-    run_module: "RunModule", module_database: "Database", mlflow_server: "Mlflow"
-) -> dict[str, str]:
+    run_module: "RunModule", postgres: "Server", mlflow_server: "Mlflow"
+) -> Iterator[dict[str, str]]:
     """The environment of a script: MLflow, and a database with 600 rows."""
-    environ = module_database.environ | mlflow_server.environ
+    name = f"test_{uuid4().hex[:12]}"
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    environ = mlflow_server.environ | {
+        "POSTGRES_HOST": "127.0.0.1",
+        "POSTGRES_PORT": str(postgres.port),
+        "POSTGRES_DB": name,
+    }
     run_module("part3.seed_database", "--rows", "600", env=environ, check=True)
-    return environ
+    yield environ
+    with postgres.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client(mlflow_server: "Mlflow") -> "MlflowClient":
     """A client of the shared MLflow server."""
     from mlflow import MlflowClient
@@ -55,9 +64,14 @@ def client(mlflow_server: "Mlflow") -> "MlflowClient":
     return MlflowClient(mlflow_server.uri)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def saved(run_module: "RunModule", registry_environ: dict[str, str]) -> Saved:
-    """One saved model for all tests of a module; they do not change it."""
+    """One saved model for all tests; none of them gives it a version or a champion."""
+    return save(run_module, registry_environ)
+
+
+def save(run_module: "RunModule", registry_environ: dict[str, str]) -> Saved:
+    """Save a model under a new name."""
     name = new_name()
     done = run_module(SAVE, "--model-name", name, env=registry_environ, check=True)
     found = re.search(r"^run +(\w{32})$", done.stdout, re.MULTILINE)

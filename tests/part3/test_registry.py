@@ -5,7 +5,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.part3.conftest import LOAD, PROMOTE, SAVE, Saved, new_name, only_line
+import pytest
+
+from part3.load_model_from_registry import load_model_from_registry
+from tests.part3.conftest import LOAD, Saved, only_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,38 +82,31 @@ def test_the_model_has_signature_example_safe_format_and_pinned_requirements(
     assert {"scikit-learn", "skops"} <= {line.split("==")[0] for line in requirements}
 
 
-def test_the_same_rows_give_the_same_hash_and_a_promoted_tie_keeps_the_champion(
-    run_module: "RunModule", client: "MlflowClient", registry_environ: dict[str, str]
-) -> None:
-    name = new_name()
-    run_module(SAVE, "--model-name", name, env=registry_environ, check=True)
-    first = run_module(PROMOTE, "--model-name", name, env=registry_environ, check=True)
-    assert f"champion: {name} version 1" in first.stdout
-    run_module(SAVE, "--model-name", name, env=registry_environ, check=True)
-    second = run_module(PROMOTE, "--model-name", name, env=registry_environ, check=True)
-    assert "champion stays version 1" in second.stdout
-    one, two = (client.get_model_version(name, number) for number in "12")
-    assert one.tags == two.tags
-    assert client.get_model_version_by_alias(name, "champion").version == "1"
-
-
 def test_a_run_a_version_and_an_alias_lead_to_the_same_model_with_the_logged_accuracy(
-    run_module: "RunModule", client: "MlflowClient", saved: Saved
+    run_module: "RunModule",
+    client: "MlflowClient",
+    saved: Saved,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     client.set_registered_model_alias(saved.name, "shadow", "1")
     logged = client.get_run(saved.run_id).data.metrics["valid_accuracy"]
-    printed = set()
-    for choice in (["--run-id", saved.run_id], ["--version", "1"], ["--alias", "shadow"]):
-        done = run_module(LOAD, "--model-name", saved.name, *choice, env=saved.environ, check=True)
-        printed.add(done.stdout)
-        assert done.stderr == ""
-    assert len(printed) == 1
-    text = printed.pop()
-    assert f"model   {saved.name} version 1 @shadow" in text
-    assert f"run     {saved.run_id}" in text
-    assert f"same as logged : {logged}" in text
-    assert "sepal_length" in text.splitlines()[-1]
-    assert "-> setosa" in text or "-> versicolor" in text or "-> virginica" in text
+    shadow = ("--model-name", saved.name, "--alias", "shadow")
+    done = run_module(LOAD, *shadow, env=saved.environ, check=True)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"model   {saved.name} version 1 @shadow"
+    assert lines[1] == f"run     {saved.run_id}"
+    assert lines[5] == f"same as logged : {logged}"
+    assert lines[6].startswith("sepal_length ")
+    assert re.search(r" -> (\w+) \(true: \w+\)$", lines[6])
+
+    for variable, value in saved.environ.items():
+        monkeypatch.setenv(variable, value)
+    load_model_from_registry(saved.name, run_id=saved.run_id)
+    assert capsys.readouterr().out == done.stdout
+    load_model_from_registry(saved.name, version=1)
+    assert capsys.readouterr().out == done.stdout
 
 
 def test_load_takes_the_champion_where_nothing_is_asked_for(
