@@ -1,6 +1,7 @@
 """The generator as a learner runs it: count, rate, batches, flushes, bulk, seed."""
 
 import re
+import signal
 from pathlib import Path
 
 import psycopg
@@ -139,4 +140,14 @@ def test_a_table_that_is_dropped_mid_stream_ends_it_with_one_line(
         connection.execute("DROP TABLE iris_data")
         assert generator.process.wait(timeout=30) == 1
         assert "error: PostgreSQL refused the rows" in generator.log
+        assert "Traceback" not in generator.log
+
+
+def test_ctrl_c_while_it_waits_for_the_server_ends_it_at_once(tmp_path: Path) -> None:
+    nowhere = {"POSTGRES_PORT": "1", "DB_WAIT_SECONDS": "600"}
+    with RunningGenerator(nowhere, tmp_path / "log") as generator:
+        generator.wait_for_log("waiting for PostgreSQL")
+        generator.process.send_signal(signal.SIGINT)
+        assert generator.process.wait(timeout=30) == 130
+        assert generator.log.endswith("interrupted\n")
         assert "Traceback" not in generator.log
