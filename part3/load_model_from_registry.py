@@ -180,7 +180,7 @@ def download_model(version: "ModelVersion", folder: Path) -> "Pipeline":
     """Download the model and load it, if loading cannot run code that somebody put into it.
 
     Raises:
-        WorkFailedError: it is gone, is a pickle, or asks to trust more than scikit-learn's own types.
+        WorkFailedError: it is gone, a pickle, or asks to trust more than scikit-learn's types.
     """
     import mlflow
 

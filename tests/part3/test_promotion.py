@@ -132,7 +132,8 @@ def test_the_same_rows_give_the_same_hash_and_no_new_champion(
     one = client.get_model_version(again.name, "1")
     assert one.tags == client.get_model_version(saved.name, "1").tags
     run_module(PROMOTE, "--model-name", again.name, env=saved.environ, check=True)
-    client.create_model_version(again.name, one.source, saved.run_id, tags=one.tags)
+    model_id = one.source.removeprefix("models:/")
+    client.create_model_version(again.name, one.source, again.run_id, one.tags, model_id=model_id)
     tie = run_module(PROMOTE, "--model-name", again.name, env=saved.environ, check=True)
     assert "champion stays version 1" in tie.stdout
     assert client.get_model_version_by_alias(again.name, "champion").version == "1"
