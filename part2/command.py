@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import stamina
 import typer
+from pydantic import ValidationError
 from typer.exceptions import TyperException
 
 
@@ -44,12 +45,20 @@ def run(script: Callable[..., None]) -> NoReturn:
     except (WorkFailedError, TyperException) as exc:
         if "--debug" in sys.argv:
             raise
-        message = exc.format_message() if isinstance(exc, TyperException) else exc
+        message = _with_value(exc) if isinstance(exc, TyperException) else exc
         print(f"error: {message}", file=sys.stderr)
         raise SystemExit(exc.exit_status if isinstance(exc, WorkFailedError) else 2) from None
     if status == 130:  # what Typer makes of an interrupt
         print("interrupted", file=sys.stderr)
     raise SystemExit(status)
+
+
+def _with_value(exc: TyperException) -> str:
+    """Typer's message, and the value where only the pydantic error behind it has it."""
+    message = exc.format_message()
+    if isinstance(exc.__cause__, ValidationError):
+        return f"{message}, and it is {exc.__cause__.errors()[0]['input']!r}"
+    return message
 
 
 def _one_line(kind: type[BaseException], exc: BaseException, _: TracebackType | None) -> None:
