@@ -111,7 +111,7 @@ def _explain(exc: DBAPIError, settings: Settings, address: str) -> str:
     if _not_there(exc):
         return (
             f"no PostgreSQL at {address} after {settings.db_wait_seconds:g} s; start it with "
-            "`uv run course up part1`, or with `docker compose up -d --wait postgres-server` "
+            "`uv run course up part2`, or with `docker compose up -d --wait postgres-server` "
             "in part2/"
         )
     return f"PostgreSQL at {address}: {text.splitlines()[-1]}"

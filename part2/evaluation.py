@@ -1,6 +1,7 @@
 """How good a model is on the rows it has seen and on those it has not."""
 
 import io
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score
 from part2.command import WorkFailedError
 from part2.dataset import Split
 from part2.schema import LABEL_NAMES, LABELS
+
+# On a new machine it reports that it lists the fonts, which is news to nobody.
+logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 type Predict = Callable[[pd.DataFrame], NDArray[Any]]
 

@@ -96,7 +96,7 @@ def search_png(result: SearchResult) -> bytes:
     # "scale" is 1 / (features x variance), and the variance of scaled features is 1.
     axes.scatter(table[default]["C"], [0.25], marker="*", s=160, c="red", label="defaults")
     axes.set(xscale="log", yscale="log", xlabel="C", ylabel="gamma", title="rbf candidates")
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside upper right")
     figure.colorbar(dots, label="accuracy in cross-validation")
     return png(figure)
 

@@ -25,7 +25,17 @@ from tests.compose import Compose
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_HOME = "COURSE_TEST_HOME"
-OURS = ("POSTGRES_", "MLFLOW_", "AWS_", "MINIO_", "S3_", "COURSE_", "DB_WAIT", "PYTEST_")
+OURS = (
+    "POSTGRES_",
+    "MLFLOW_",
+    "AWS_",
+    "MINIO_",
+    "S3_",
+    "COURSE_",
+    "DB_WAIT",
+    "PYTEST_",
+    "PYTHONDONTWRITE",
+)
 
 
 class RunModule(Protocol):

@@ -6,7 +6,7 @@ A block's fence says how it is run:
     ```bash exit=1      must end with this exit status
     ```bash docker      run only where a Docker engine answers
     ```python           run by Python from the repository root
-    ```text             after one of these: what it printed
+    ```text             the next block after one of these: what it printed
 """
 
 import re
@@ -76,15 +76,13 @@ def blocks(path: Path) -> list[Block]:
 
 
 def runnable(path: Path) -> list[Block]:
-    """The blocks that a learner runs, each with the text block that follows it directly."""
+    """The blocks that a learner runs, each with the text block that comes next."""
     every = blocks(path)
     result = []
     for block, following in zip(every, [*every[1:], None], strict=True):
         if block.language not in {"bash", "python"}:
             continue
-        gap = following and following.line - (block.line + block.text.count("\n") + 2)
-        shown = following is not None and following.language == "text" and gap is not None
-        expected = following.text if shown and following is not None else None
+        expected = following.text if following and following.language == "text" else None
         result.append(Block(block.language, block.options, block.text, block.line, expected))
     return result
 

@@ -109,7 +109,9 @@ def test_every_container_command_of_a_lesson_works(part: str, learner: Course) -
                     f"{place} shows\n{block.expected}\n\nbut this was printed\n{done.stdout}"
                 )
     finally:
-        down = Block("bash", (), f"cd {part} && docker compose down -v --remove-orphans", 0)
+        down = Block(
+            "bash", (), f"cd {part} && docker compose down -v --remove-orphans --rmi local", 0
+        )
         run_block(down, learner)
 
 

@@ -4,7 +4,6 @@ The servers start in the background, and a step runs as soon as those it needs a
 imports and the first two parts share the time.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -134,7 +133,7 @@ def _run(step: Step, servers: _Servers, console: Console) -> dict[str, str]:
     process = subprocess.Popen(
         command,
         cwd=repository(),
-        env=os.environ
+        env=processes.child_environment(servers.home)
         | servers.environ()
         | processes.marks(servers.home, "demo")
         | {"PYTHONUNBUFFERED": "1", "COLUMNS": "100", "NO_COLOR": "1"},

@@ -23,11 +23,6 @@ OWNER = "COURSE_OWNER"  # holds the path of the home
 SERVICE = "COURSE_SERVICE"  # holds the name of the service
 
 
-# Services outlive the command that starts them, on purpose; Python warns of a child that is
-# forgotten while it runs, so they are remembered until the end.
-_outliving: list[psutil.Popen] = []
-
-
 @dataclass(frozen=True)
 class RunRecord:
     """Which process runs a service; the start time tells it from a later owner of the same pid."""
@@ -42,9 +37,21 @@ def marks(home: Home, service: str) -> dict[str, str]:
     return {OWNER: str(home.path), SERVICE: service}
 
 
+def child_environment(home: Home) -> dict[str, str]:
+    """This process's environment, with a place for compiled modules.
+
+    Where PYTHONDONTWRITEBYTECODE keeps them from lying beside their sources, they lie in the
+    home: MLflow and scikit-learn from source take three times as long to import, at every step.
+    """
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        environment.setdefault("PYTHONPYCACHEPREFIX", str(home.path / "bytecode"))
+    return environment
+
+
 def spawn(
     home: Home, service: str, command: list[str], environment: Mapping[str, str], port: int
-) -> psutil.Popen:
+) -> psutil.Process:
     """Start a service in a session of its own, its output in its log, and write its run record."""
     log = home.log(service)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -52,16 +59,19 @@ def spawn(
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
     with log.open("ab") as output:
-        process = psutil.Popen(
+        child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | environment | marks(home, service),
+            env={**child_environment(home), **environment, **marks(home, service)},
             start_new_session=True,
             creationflags=flags,
         )
-    _outliving.append(process)
+    process = psutil.Process(child.pid)
+    # A service outlives the command that starts it, on purpose. To Python it is done, else Python
+    # would warn of a child that was forgotten.
+    child.returncode = 0
     record = RunRecord(process.pid, process.create_time(), port)
     write_atomically(home.run_record(service), json.dumps(asdict(record)))
     return process
@@ -73,7 +83,7 @@ def running(home: Home, service: str) -> RunRecord | None:
         record = RunRecord(**json.loads(home.run_record(service).read_text(encoding="utf-8")))
         process = psutil.Process(record.pid)
         same = abs(process.create_time() - record.started) < 1.0
-        return record if same and _is_alive(process) else None
+        return record if same and is_alive(process) else None
     except (FileNotFoundError, ValueError, TypeError, psutil.NoSuchProcess):
         return None
 
@@ -117,10 +127,10 @@ def wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Pro
     A zombie has ended: some containers' init takes seconds to collect it, or never does.
     """
     deadline = time.monotonic() + seconds
-    alive = [p for p in processes if _is_alive(p)]
+    alive = [p for p in processes if is_alive(p)]
     while alive and time.monotonic() < deadline:
         time.sleep(0.02)
-        alive = [p for p in alive if _is_alive(p)]
+        alive = [p for p in alive if is_alive(p)]
     return alive
 
 
@@ -148,7 +158,8 @@ def _variable(process: psutil.Process, name: str) -> str | None:
         return None
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -68,7 +68,7 @@ class Start:
         seconds = time.monotonic() - begun
         return Started(name, service.address(port), port, seconds, self.reused, moved_from, holder)
 
-    def _wait_for_needs(self, others: dict[str, "Start"], process: psutil.Popen | None) -> None:
+    def _wait_for_needs(self, others: dict[str, "Start"], process: psutil.Process | None) -> None:
         for need in self.service.needs:
             if need in others:
                 self._wait_until(others[need].ready.is_set, process, others[need].service)
@@ -82,7 +82,7 @@ class Start:
             time.sleep(0.1)
         return True
 
-    def _spawn(self) -> psutil.Popen:
+    def _spawn(self) -> psutil.Process:
         service, name = self.service, self.service.name
         with self.spawning:
             self._give_up_if_cancelled()
@@ -99,12 +99,12 @@ class Start:
             raise CourseError(f"the start of {self.service.name} was given up")
 
     def _wait_until(
-        self, is_true: Callable[[], bool], process: psutil.Popen | None, blamed: Service
+        self, is_true: Callable[[], bool], process: psutil.Process | None, blamed: Service
     ) -> None:
         deadline = time.monotonic() + self.service.start_seconds
         while not is_true():
             self._give_up_if_cancelled()
-            if process is not None and process.poll() is not None:
+            if process is not None and not processes.is_alive(process):
                 raise CourseError(self._why_it_ended())
             if time.monotonic() > deadline:
                 raise CourseError(

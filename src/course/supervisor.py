@@ -231,5 +231,5 @@ def uninterrupted() -> Iterator[None]:
 def _remove(home: Home) -> None:
     import shutil
 
-    for folder in ("data", "logs", "run"):
+    for folder in ("data", "logs", "run", "bytecode"):
         shutil.rmtree(home.path / folder, ignore_errors=True)

@@ -138,7 +138,7 @@ class TestServer:
         assert done.returncode == 1
         assert "waiting for PostgreSQL at localhost:1" in waiting
         assert error.startswith("error: no PostgreSQL at localhost:1 after 0.5 s; ")
-        assert "`uv run course up part1`" in error
+        assert "`uv run course up part2`" in error
 
     def test_a_wrong_password(self, run_module: RunModule, database: Database) -> None:
         env = database.environ | {"POSTGRES_PASSWORD": "guessed"}
