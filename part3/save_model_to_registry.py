@@ -6,8 +6,11 @@ uv run python -m part3.save_model_to_registry --model-name sk_model
 import logging
 import signal
 import tempfile
+import threading
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -47,8 +50,7 @@ def save_model_to_registry(
     debug: DebugOption = False,  # noqa: ARG001 - read by run()
 ) -> None:
     """Train StandardScaler + SVC on the newest rows and register a version of the model."""
-    # A stop is a failed run, not one that seems to go on for ever in MLflow's list.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop_requested = _listen_for_stop()
     settings = load_settings()
     frame = read_frame(settings, rows)
     client = connect(settings)
@@ -66,6 +68,8 @@ def save_model_to_registry(
             info = _log_run(model, data, frame, scores)
             log.info("artifacts uploaded, reading them back")
             _verify(info.model_uri, run_id, model, frame)
+            if stop_requested():
+                raise KeyboardInterrupt
             tags = {HASH_TAG: sha256(to_csv(frame)), ROWS_TAG: str(len(frame))}
             number = _register(client, model_name, info, tags)
 
@@ -75,6 +79,23 @@ def save_model_to_registry(
     print(f"model   {model_name} version {number}")
     print(f"data    {len(frame)} rows, SHA-256 {tags[HASH_TAG]}")
     print(f"look    {settings.mlflow_tracking_uri}/#/models/{quote(model_name)}/versions/{number}")
+
+
+def _listen_for_stop() -> Callable[[], bool]:
+    """Make SIGTERM and Ctrl-C fail the run, so that none seems to go on for ever in MLflow's list.
+
+    Returns whether one of them came: an exception that is raised while Python collects garbage is
+    dropped, so what must not happen after a stop asks first.
+    """
+    came = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        came.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return came.is_set
 
 
 def _log_run(model: "Pipeline", data: Split, frame: "pd.DataFrame", scores: Scores) -> "ModelInfo":

@@ -168,7 +168,7 @@ class Supervisor:
             left_over = processes.of_service(self.home, name, service.owns)
             if left_over and name not in stopped:
                 stopped.append(name)
-            processes.end(left_over)
+            processes.end(left_over, seconds=1.0)
             self.home.run_record(name).unlink(missing_ok=True)
         records = {name: processes.running(self.home, name) for name in SERVICES}
         self._write_env_file({name: record.port for name, record in records.items() if record})
@@ -180,7 +180,7 @@ class Supervisor:
             service.stop(pid)
         except (psutil.NoSuchProcess, ProcessLookupError):
             return
-        processes.wait([process], seconds=20.0)  # PostgreSQL's last checkpoint may take a while
+        processes.wait([process], service.stop_seconds)
 
     def _write_env_file(self, stack: dict[str, int]) -> None:
         """Tell the parts' scripts about ports that are not where they look by themselves."""

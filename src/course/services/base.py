@@ -24,6 +24,7 @@ class Service(ABC):
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     start_seconds: ClassVar[float] = 60.0  # a slow laptop's first start, with room
+    stop_seconds: ClassVar[float] = 5.0  # after that it is killed
 
     def __init__(self, home: Home, config: Config) -> None:
         self.home = home

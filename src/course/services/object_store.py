@@ -15,6 +15,7 @@ class ObjectStore(Service):
     """An S3 server whose buckets are folders on disk."""
 
     name = "mlflow-artifact-store"
+    stop_seconds = 2.0  # it would wait for idle clients; what it has answered is on disk
 
     @property
     def preferred_port(self) -> int:

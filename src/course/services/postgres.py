@@ -23,6 +23,7 @@ class Postgres(Service):
     """A PostgreSQL cluster on TCP with password authentication, owned by whoever starts it."""
 
     name = "postgres-server"
+    stop_seconds = 30.0  # the last checkpoint of a busy database
 
     @property
     def preferred_port(self) -> int:
