@@ -7,6 +7,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Double,
+    Engine,
     Identity,
     Index,
     Integer,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     func,
     inspect,
+    text,
 )
 
 from part1.command import WorkFailedError
@@ -39,6 +41,21 @@ iris_data = Table(
     # "The last hour" and "how old is the newest row" are asked by data quality and monitoring.
     Index("iris_data_timestamp_idx", "timestamp"),
 )
+
+
+def ensure_table(engine: Engine) -> bool:
+    """Create `iris_data` where it is missing; return whether it was.
+
+    Raises:
+        WorkFailedError: there is one with other columns.
+    """
+    with engine.begin() as connection:
+        # Two at once: the second waits here instead of failing on a half-made table.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('iris_data'))"))
+        missing = not connection.dialect.has_table(connection, iris_data.name)
+        metadata.create_all(connection)
+        check_columns(connection)
+    return missing
 
 
 def check_columns(connection: Connection) -> None:

@@ -16,7 +16,7 @@ from psycopg import errors
 
 from part1.command import WorkFailedError
 from part1.database import connect, engine
-from part1.schema import check_columns
+from part1.schema import ensure_table
 from part1.settings import Settings
 from part1.wire import COPY, Encoder
 
@@ -45,9 +45,10 @@ class TableWriter:
         self._settings = settings
         self._reconnect_seconds = reconnect_seconds
         self._stopping = stopping
+        connect(settings).close()  # wait for the server, and say so
+        if ensure_table(engine(settings)):
+            log.info("table iris_data created")
         self._connection = self._connect(settings)
-        with engine(settings).connect() as connection:
-            check_columns(connection)
         self._lock(LOCK_SECONDS)
         self.last_id = self._read_last_id()
 

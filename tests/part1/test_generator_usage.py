@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from psycopg.errors import CheckViolation
 
 from tests.conftest import Database, RunModule
 from tests.part1.generator import count_rows
@@ -59,11 +60,13 @@ def test_an_unknown_option_is_named(run_module: RunModule) -> None:
     assert_one_line(run_module(GENERATOR, "--speed", "5"), 2, "--speed")
 
 
-def test_a_missing_table_names_the_command_that_makes_it(
-    database: Database, run_module: RunModule
-) -> None:
-    done = run_module(GENERATOR, "--count", "5", env=database.environ)
-    assert_one_line(done, 1, "no table iris_data", "uv run python -m part1.table_creator")
+def test_a_missing_table_is_created(database: Database, run_module: RunModule) -> None:
+    done = run_module(GENERATOR, "--count", "5", "--bulk", env=database.environ, check=True)
+    assert "table iris_data created" in done.stderr
+    with database.connect() as connection:
+        assert count_rows(connection) == 5
+        with pytest.raises(CheckViolation):
+            connection.execute("UPDATE iris_data SET target = 9")
 
 
 def test_a_table_with_other_columns_is_not_written_to(
@@ -101,10 +104,12 @@ def test_an_unknown_database_is_named(iris_table: Database, run_module: RunModul
 
 
 def test_only_debug_shows_a_traceback(database: Database, run_module: RunModule) -> None:
+    with database.connect() as connection:
+        connection.execute("CREATE TABLE iris_data (id bigint PRIMARY KEY, target integer)")
     done = run_module(GENERATOR, "--count", "5", "--debug", env=database.environ)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "no table iris_data" in done.stderr
+    assert "sepal_length is missing" in done.stderr
 
 
 @pytest.mark.parametrize(
