@@ -49,6 +49,10 @@ def ensure_table(engine: Engine) -> bool:
     Raises:
         WorkFailedError: there is one with other columns.
     """
+    with engine.connect() as connection:  # in most cases there is nothing to write
+        if connection.dialect.has_table(connection, iris_data.name):
+            check_columns(connection)
+            return False
     with engine.begin() as connection:
         # Two at once: the second waits here instead of failing on a half-made table.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('iris_data'))"))
