@@ -49,8 +49,12 @@ class TableWriter:
         if ensure_table(engine(settings)):
             log.info("table iris_data created")
         self._connection = self._connect(settings)
-        self._lock(LOCK_SECONDS)
-        self.last_id = self._read_last_id()
+        try:
+            self._lock(LOCK_SECONDS)
+            self.last_id = self._read_last_id()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def append(self, encoder: Encoder, timestamps: NDArray[np.int64]) -> None:
         """Write one row per timestamp (microseconds since 1970) after `last_id`, exactly once.
