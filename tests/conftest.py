@@ -64,6 +64,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(place)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest first, so that no worker begins a lesson when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run, and say why."""
     if item.get_closest_marker("docker") and not docker_answers():
