@@ -1,20 +1,15 @@
-"""PostgreSQL: wait for the server, explain a refusal, read the newest rows."""
+"""PostgreSQL: wait for the server and explain a refusal."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import stamina
-from sqlalchemy import URL, Engine, create_engine, select
+from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from part2.command import WorkFailedError
-from part2.schema import FEATURES, check_columns, iris_data
 from part2.settings import Settings
-
-if TYPE_CHECKING:
-    from part2.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -55,35 +50,6 @@ def connected(settings: Settings) -> Iterator[Engine]:
         raise WorkFailedError(_explain(exc, settings, address)) from exc
     finally:
         engine.dispose()
-
-
-def read_newest_rows(settings: Settings, rows: int) -> "Dataset":
-    """Read the newest `rows` rows of `iris_data`, oldest first, checked and typed.
-
-    Raises:
-        WorkFailedError: no server, no such table, too few rows, or rows that cannot be trained on.
-    """
-    newest = (
-        select(iris_data.c.id, *(iris_data.c[name] for name in (*FEATURES, "target")))
-        .order_by(iris_data.c.id.desc())
-        .limit(rows)
-    )
-    with connected(settings) as engine, engine.connect() as connection:
-        check_columns(connection)
-        newest_first = connection.execute(newest).all()
-    # Imported here: a server or table that is not there is reported without waiting for it.
-    import pandas as pd
-
-    from part2.dataset import checked_dataset
-
-    columns = ["id", *FEATURES, "target"]
-    frame = pd.DataFrame(newest_first[::-1], columns=columns).set_index("id")
-    return checked_dataset(
-        frame,
-        source="table iris_data",
-        remedy="look with `uv run python -m part1.data_quality`, then correct or delete them",
-        more_rows="add rows with `uv run python -m part1.data_generator --count 1000 --bulk`",
-    )
 
 
 def _not_there(exc: Exception) -> bool:

@@ -7,7 +7,7 @@ uv run python -m part2.db_train
 from typing import TYPE_CHECKING
 
 from part2.command import DebugOption, run
-from part2.database import read_newest_rows
+from part2.newest_rows import read_newest_rows
 from part2.options import RowsOption
 from part2.pipeline_train import make_pipeline
 from part2.settings import load_settings

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from part2.command import DebugOption, run
-from part2.database import read_newest_rows
 from part2.db_train import print_rows
+from part2.newest_rows import read_newest_rows
 from part2.options import OutputOption, RowsOption
 from part2.pipeline_train import make_pipeline
 from part2.repeat import repeat

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from part2.command import BadUsageError, DebugOption, run
-from part2.database import read_newest_rows
+from part2.newest_rows import read_newest_rows
 from part2.options import OutputOption, RowsOption
 from part2.settings import load_settings
 

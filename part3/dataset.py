@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from part3.command import WorkFailedError
-from part3.database import COLUMNS, FEATURES, FILL, LABELS, newest_rows
+from part3.newest_rows import COLUMNS, newest_rows
+from part3.schema import FEATURES, LABEL_NAMES, LABELS
 from part3.settings import Settings
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 TRAIN_SIZE = 0.8
 RANDOM_STATE = 2022
+
+FILL = "fill it with `uv run python -m part1.data_generator --count 1000 --bulk`"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def read_frame(settings: Settings, rows: int) -> "pd.DataFrame":
     found = newest_rows(settings, rows)
     frame = pd.DataFrame.from_records(found, columns=list(COLUMNS))
     if len(labels := sorted(frame["target"].unique())) < len(LABELS):
-        named = ", ".join(LABELS[label] for label in labels) or "none"
+        named = ", ".join(LABEL_NAMES[label] for label in labels) or "none"
         raise WorkFailedError(
             f"the newest {len(frame)} rows of iris_data hold {len(labels)} of {len(LABELS)} labels "
             f"({named}), too few to train on; {FILL}"

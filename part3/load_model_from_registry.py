@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from part3.command import BadUsageError, DebugOption, WorkFailedError, run
-from part3.database import FEATURES, LABELS
 from part3.dataset import Split, from_csv, sha256, split
 from part3.registry import (
     CHAMPION,
@@ -26,6 +25,7 @@ from part3.registry import (
     unknown_version,
     versions_of,
 )
+from part3.schema import FEATURES, LABEL_NAMES
 from part3.settings import load_settings
 from part3.training import features, score
 
@@ -74,9 +74,9 @@ def load_model_from_registry(
         )
     print(f"same as logged : {logged}")
     flower = data.valid.tail(1)
-    predicted = LABELS[int(model.predict(features(flower))[0])]
+    predicted = LABEL_NAMES[int(model.predict(features(flower))[0])]
     measured = ", ".join(f"{name} {flower[name].item()}" for name in FEATURES)
-    print(f"{measured} -> {predicted} (true: {LABELS[flower['target'].item()]})")
+    print(f"{measured} -> {predicted} (true: {LABEL_NAMES[flower['target'].item()]})")
 
 
 def check_choice(run_id: str | None, version: int | None, alias: str | None) -> None:

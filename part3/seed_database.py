@@ -1,133 +1,121 @@
-"""Fill `iris_data` up to a number of seeded rows, so that this folder alone has data to train on.
+"""Fill table iris_data with seeded rows, so that this folder alone has something to train on.
 
 uv run python -m part3.seed_database --rows 1000
 
-Part 1's data generator is the real source; where it has written enough rows, this adds none.
+Row by row what part 1's generator writes for the same seed, without its speed and guards.
 """
+# scikit-learn takes seconds to import: functions import it, so that --help does not wait.
 
 import logging
-import signal
-import threading
-from typing import Annotated
+from itertools import batched
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    Connection,
-    DateTime,
-    Double,
-    Identity,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    func,
-    select,
-    text,
-)
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy import Connection, func, select, text
 
-from part3.command import DebugOption, WorkFailedError, run
-from part3.database import FEATURES, MAX_CM, connect, newest_rows
+from part3.command import BadUsageError, DebugOption, WorkFailedError, run
+from part3.database import connected
+from part3.repeat import repeat
+from part3.schema import FEATURES, check_columns, iris_data, metadata
 from part3.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TICK_SECONDS = 5.0  # how often --rate adds what has become due
+BLOCK = 8192  # rows are drawn in blocks, each with a generator of its own, as in part 1
 
 log = logging.getLogger(__name__)
 
-SEED = 2022
-metadata = MetaData()
-
-# The same table as part 1 makes, to the name of each constraint.
-iris_data = Table(
-    "iris_data",
-    metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
-    Column("timestamp", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    *(Column(name, Double, nullable=False) for name in FEATURES),
-    Column("target", Integer, nullable=False),
-    *(
-        CheckConstraint(f"{name} > 0 AND {name} <= {MAX_CM:g}", name=f"iris_data_{name}_check")
-        for name in FEATURES
-    ),
-    CheckConstraint("target IN (0, 1, 2)", name="iris_data_target_check"),
-    Index("iris_data_timestamp_idx", "timestamp"),
-)
-
 
 def seed_database(
-    rows: Annotated[int, typer.Option(min=1, help="The table holds this many afterwards.")] = 1000,
+    rows: Annotated[int, typer.Option(min=1, help="Top the table up to this many rows.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 2022,
     rate: Annotated[
-        float | None, typer.Option(min=0.01, help="Go on with so many rows a second till stopped.")
+        float | None, typer.Option(help="Go on with this many rows per second until stopped.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Add nothing; fail unless the rows are there.")
+        bool, typer.Option("--check", help="Only fail when there are fewer rows than --rows.")
     ] = False,
     debug: DebugOption = False,  # noqa: ARG001 - read by run()
 ) -> None:
-    """Create table iris_data if it is missing and fill it up to --rows rows."""
+    """Create table iris_data when it is missing and top it up; full already, nothing happens."""
+    if rate is not None and not 0 < rate < float("inf"):
+        raise BadUsageError(f"--rate {rate:g} is not greater than 0")
     settings = load_settings()
     if check:
-        if len(newest_rows(settings, rows)) < rows:
-            raise WorkFailedError(f"iris_data has fewer than {rows} rows; run this without --check")
+        found = count_rows(settings)
+        if found < rows:
+            raise WorkFailedError(
+                f"table iris_data holds {found} rows, fewer than {rows}; fill it with "
+                f"`uv run python -m part3.seed_database --rows {rows}`"
+            )
         return
-    log.info("iris_data has %d rows", filled := fill_up_to(settings, rows))
     if rate is None:
+        top_up(settings, rows, seed)
         return
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    # One row at a time below one row a second, one transaction a second above.
-    while not stopped.wait(max(1.0, 1 / rate)):
-        filled = fill_up_to(settings, filled + max(1, round(rate)))
-    log.info("stopped; iris_data has %d rows", filled)
+    target = float(rows)
+
+    def tick() -> None:
+        nonlocal target
+        # From what the table holds, not from what this process remembers: a commit that was lost,
+        # or made although its answer was lost, is neither repeated nor skipped.
+        target = max(target, top_up(settings, int(target), seed)) + rate * TICK_SECONDS
+
+    repeat(tick, TICK_SECONDS)
 
 
-def fill_up_to(settings: Settings, rows: int) -> int:
-    """Add the rows that are missing in one transaction; return how many there are then.
-
-    Raises:
-        WorkFailedError: the table has other columns, or the database went away.
-    """
-    try:
-        with connect(settings) as connection, connection.begin():
-            # Part 1's creator and a second seeder wait for the same lock.
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('iris_data'))"))
-            metadata.create_all(connection)
-            there: int = connection.scalar(select(func.count()).select_from(iris_data)) or 0
-            if there < rows:
-                _add(connection, rows - there)
-            return max(there, rows)
-    except ProgrammingError as exc:
-        raise WorkFailedError(
-            "table iris_data has other columns than this course's; rename it, or drop it "
-            "and run this again"
-        ) from exc
-    except OperationalError as exc:
-        raise WorkFailedError("PostgreSQL went away; nothing half-written, run this again") from exc
+def count_rows(settings: Settings) -> int:
+    """Count the rows of the table, which must be there."""
+    with connected(settings) as engine, engine.connect() as connection:
+        check_columns(connection)
+        return connection.scalar(select(func.count()).select_from(iris_data)) or 0
 
 
-def _add(connection: Connection, count: int) -> None:
+def top_up(settings: Settings, rows: int, seed: int) -> int:
+    """Add rows in one transaction until there are `rows`; return how many there are then."""
+    with connected(settings) as engine, engine.begin() as connection:
+        # Two at once: the second waits here and finds the table full.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('iris_data'))"))
+        metadata.create_all(connection)
+        check_columns(connection)
+        connection.execute(text("LOCK TABLE iris_data IN SHARE ROW EXCLUSIVE MODE"))
+        found, last = connection.execute(
+            select(func.count(), func.coalesce(func.max(iris_data.c.id), 0))
+        ).one()
+        if found < rows:
+            _insert(connection, last + 1, last + rows - found, seed)
+    log.info("%d rows added, table iris_data holds %d", max(rows - found, 0), max(rows, found))
+    return max(rows, int(found))
+
+
+def draw(seed: int, first: int, last: int) -> "NDArray[np.int64]":
+    """Which of the 150 flowers the rows with id `first` to `last` are (last - first + 1,)."""
     import numpy as np
+
+    start, end = (first - 1) // BLOCK, (last - 1) // BLOCK + 1
+    blocks = [np.random.default_rng([seed, n]).integers(150, size=BLOCK) for n in range(start, end)]
+    return np.concatenate(blocks)[first - 1 - start * BLOCK : last - start * BLOCK]
+
+
+def _insert(connection: Connection, first: int, last: int, seed: int) -> None:
     from sklearn.datasets import load_iris
 
-    iris = load_iris()
-    # id is the position in the stream, and position and seed decide what is drawn.
-    first = connection.execute(select(func.coalesce(func.max(iris_data.c.id), 0))).scalar_one() + 1
-    drawn = np.random.default_rng(SEED).integers(len(iris.target), size=first - 1 + count)
+    x, y = load_iris(return_X_y=True)
+    flowers = zip(range(first, last + 1), draw(seed, first, last), strict=True)
+    for batch in batched(flowers, 10_000):
+        connection.execute(
+            iris_data.insert(),
+            [
+                {"id": row, **dict(zip(FEATURES, x[i].tolist(), strict=True)), "target": int(y[i])}
+                for row, i in batch
+            ],
+        )
+    # Rows that are inserted without an id continue behind these.
     connection.execute(
-        iris_data.insert(),
-        [
-            {
-                "id": first + offset,
-                **dict(zip(FEATURES, iris.data[flower].tolist(), strict=True)),
-                "target": int(iris.target[flower]),
-            }
-            for offset, flower in enumerate(drawn[first - 1 :].tolist())
-        ],
+        text("SELECT setval(pg_get_serial_sequence('iris_data', 'id'), :last)"), {"last": last}
     )
-    # Whoever inserts without an id goes on after these.
-    connection.execute(text(f"ALTER TABLE iris_data ALTER COLUMN id RESTART WITH {first + count}"))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from part3.database import FEATURES, LABELS
 from part3.dataset import Split
+from part3.schema import FEATURES, LABEL_NAMES, LABELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,15 +60,15 @@ def draw_confusion_matrix(model: "Pipeline", data: Split) -> "Figure":
     from sklearn.metrics import confusion_matrix
 
     matrix = confusion_matrix(
-        data.valid["target"], model.predict(features(data.valid)), labels=range(len(LABELS))
+        data.valid["target"], model.predict(features(data.valid)), labels=LABELS
     )
     figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.add_subplot(
         xlabel="predicted", ylabel="true", title=f"{len(data.valid)} validation rows"
     )
     axes.imshow(matrix, cmap="Blues")
-    axes.set_xticks(range(len(LABELS)), LABELS)
-    axes.set_yticks(range(len(LABELS)), LABELS)
+    axes.set_xticks(LABELS, LABEL_NAMES)
+    axes.set_yticks(LABELS, LABEL_NAMES)
     for (true, predicted), count in (((i, j), matrix[i, j]) for i in range(3) for j in range(3)):
         color = "white" if count > matrix.max() / 2 else "black"
         axes.text(predicted, true, str(count), ha="center", va="center", color=color)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from part2.database import read_newest_rows
+from part2.newest_rows import read_newest_rows
 from part2.dataset import Dataset, Split, split_measurements, split_rows
 from part2.evaluation import evaluate
 from part2.pipeline_train import make_pipeline

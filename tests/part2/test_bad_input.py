@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from part2.command import BadUsageError, WorkFailedError
-from part2.database import read_newest_rows
 from part2.dataset import load_dataset, split_measurements
+from part2.newest_rows import read_newest_rows
 from part2.seed_database import top_up
 from tests.conftest import Database, RunModule
 from tests.part2.database_settings import settings_of

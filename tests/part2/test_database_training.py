@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from part2.database import read_newest_rows
-from part2.dataset import load_dataset
+from part2.newest_rows import read_newest_rows
 from part2.seed_database import top_up
 from tests.conftest import Database, RunModule
 from tests.part2.database_settings import settings_of
@@ -123,24 +122,6 @@ def test_seeding_tops_up_in_order_and_is_idempotent(
             "VALUES (1, 1, 1, 1, 0)"
         )
         assert connection.execute("SELECT max(id) FROM iris_data").fetchone() == (51,)
-
-
-def test_seeding_writes_the_rows_of_part_1s_stream(
-    run_module: RunModule, database: Database, filled: Database
-) -> None:
-    query = (
-        "SELECT id, sepal_length, sepal_width, petal_length, petal_width, target "
-        "FROM iris_data ORDER BY id"
-    )
-    run_module("part1.table_creator", env=database.environ, check=True)
-    args = ("--count", "1000", "--bulk")
-    run_module("part1.data_generator", *args, env=database.environ, check=True)
-
-    with database.connect() as stream, filled.connect() as seeded:
-        rows = stream.execute(query).fetchall()
-        assert seeded.execute(query).fetchall() == rows
-    iris = {tuple(row) for row in load_dataset(None).frame.to_numpy()}
-    assert {row[1:] for row in rows} <= iris
 
 
 def test_the_check_of_the_seeded_table_fails_while_rows_are_missing(

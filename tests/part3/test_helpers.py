@@ -1,95 +1,17 @@
-"""What makes the folder self-sufficient: rows in the database and a bucket in the store."""
+"""The bucket is made, and no script keeps `--help` waiting."""
 
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
-from tests.conftest import ROOT, clean_environment
+from tests.conftest import ROOT
 from tests.part3.conftest import only_line
 
 if TYPE_CHECKING:
-    from tests.conftest import Database, Mlflow, RunModule
-
-SEED = "part3.seed_database"
-
-
-def test_seeding_fills_up_to_the_number_and_never_beyond(
-    run_module: "RunModule", database: "Database"
-) -> None:
-    assert run_module(SEED, "--check", env=database.environ).returncode == 1
-    for rows, expected in (("40", 40), ("150", 150), ("100", 150)):
-        run_module(SEED, "--rows", rows, env=database.environ, check=True)
-        with database.connect() as connection:
-            found = connection.execute("SELECT count(*), min(id), max(id) FROM iris_data")
-            assert found.fetchone() == (expected, 1, expected)
-    run_module(SEED, "--rows", "150", "--check", env=database.environ, check=True)
-    assert "fewer than 151" in only_line(
-        run_module(SEED, "--rows", "151", "--check", env=database.environ).stderr
-    )
-
-
-def test_rows_that_come_in_two_steps_are_those_that_come_in_one(
-    run_module: "RunModule", database: "Database"
-) -> None:
-    def rows() -> list[tuple[object, ...]]:
-        query = "SELECT id, sepal_length, petal_width, target FROM iris_data ORDER BY id"
-        with database.connect() as connection:
-            return connection.execute(query).fetchall()
-
-    for step in ("30", "90"):
-        run_module(SEED, "--rows", step, env=database.environ, check=True)
-    in_two = rows()
-    with database.connect() as connection:
-        connection.execute("DROP TABLE iris_data")
-    run_module(SEED, "--rows", "90", env=database.environ, check=True)
-    assert rows() == in_two
-
-
-def test_whoever_inserts_without_an_id_goes_on_behind_the_seeded_rows(
-    run_module: "RunModule", database: "Database"
-) -> None:
-    run_module(SEED, "--rows", "10", env=database.environ, check=True)
-    with database.connect() as connection:
-        inserted = connection.execute(
-            "INSERT INTO iris_data (sepal_length, sepal_width, petal_length, petal_width, target) "
-            "VALUES (5, 3, 1, 0.2, 0) RETURNING id"
-        )
-        assert inserted.fetchone() == (11,)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to handle")
-def test_seeding_at_a_rate_goes_on_until_it_is_stopped(database: "Database") -> None:
-    environ = clean_environment() | database.environ
-    command = [sys.executable, "-m", SEED, "--rows", "20", "--rate", "5"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
-    ) as seeding:
-        assert seeding.stderr is not None
-        assert "iris_data has 20 rows" in seeding.stderr.readline()
-        time.sleep(2.5)
-        seeding.terminate()
-        last = seeding.stderr.read().splitlines()[-1]
-    assert seeding.returncode == 0
-    with database.connect() as connection:
-        found = connection.execute("SELECT count(*), max(id) FROM iris_data").fetchone()
-    assert found is not None
-    assert 25 <= found[0] <= 35
-    assert found[0] == found[1]
-    assert f"stopped; iris_data has {found[0]} rows" in last
-
-
-def test_a_table_with_other_columns_is_left_alone(
-    run_module: "RunModule", database: "Database"
-) -> None:
-    with database.connect() as connection:
-        connection.execute("CREATE TABLE iris_data (id bigint, petal float)")
-    done = run_module(SEED, env=database.environ)
-    assert done.returncode == 1
-    assert "other columns" in only_line(done.stderr)
+    from tests.conftest import Mlflow, RunModule
 
 
 def test_a_bucket_is_created_once(run_module: "RunModule", mlflow_server: "Mlflow") -> None:

@@ -1,0 +1,24 @@
+"""Parts share no code, so some files are copies of each other: these stay the same."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIES = {
+    "command.py": ["part1", "part2", "part3"],
+    "settings.py": ["part1", "part2"],
+    "database.py": ["part2", "part3"],
+    "repeat.py": ["part2", "part3"],
+    "schema.py": ["part2", "part3"],
+    "seed_database.py": ["part2", "part3"],
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copied_file_differs_in_the_name_of_its_part_only(name: str) -> None:
+    first, *others = COPIES[name]
+    original = (ROOT / first / name).read_text(encoding="utf-8")
+    for part in others:
+        copy = (ROOT / part / name).read_text(encoding="utf-8")
+        assert copy == original.replace(first, part), f"{part}/{name} is not {first}/{name}"
