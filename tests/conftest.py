@@ -64,6 +64,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(place)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than cores: a third of a test's time it waits for a server or a clock."""
+    return min(os.cpu_count() or 1, 7) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Longest first, so that no worker begins a lesson when the others are done."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
