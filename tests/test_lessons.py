@@ -124,6 +124,24 @@ def test_both_languages_have_the_same_headings_and_the_same_blocks(part: str) ->
     ]
 
 
+def without_layout(text: str) -> str:
+    """The lines that hold something, without indentation."""
+    return "".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip())
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_a_lesson_quotes_stands_in_a_file_of_its_part(part: str) -> None:
+    files = [file for ending in ("py", "yaml") for file in (ROOT / part).glob(f"*.{ending}")]
+    sources = [without_layout(file.read_text(encoding="utf-8")) for file in files]
+    quoted = [b for b in blocks(ROOT / part / "README.md") if b.language in {"py", "yaml"}]
+    assert quoted
+    for block in quoted:
+        lines = "\n" + without_layout(block.text)
+        assert any(lines in "\n" + source for source in sources), (
+            f"{part}/README.md:{block.line} quotes what no file of {part} holds\n{block.text}"
+        )
+
+
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("language", ["README.md", "README.ko.md"])
 def test_a_lesson_has_the_sections_of_every_lesson(part: str, language: str) -> None:
