@@ -14,7 +14,7 @@ from part2.schema import FEATURES, LABELS, MAX_CM
 
 TRAIN_SIZE = 0.8
 SEED = 2022
-MIN_ROWS = 10  # fewer leave less than two rows to validate on
+MIN_ROWS = 10  # with fewer, hardly a row is left to validate on
 
 log = logging.getLogger(__name__)
 
