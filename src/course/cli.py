@@ -1,7 +1,9 @@
 """The `course` command: uv run course --help."""
 
+import io
 import signal
 import sys
+import traceback
 from types import FrameType, TracebackType
 from typing import Annotated, NoReturn
 
@@ -12,6 +14,7 @@ from course.errors import CourseError
 
 app = typer.Typer(
     add_completion=False,
+    no_args_is_help=True,
     help="The servers of the course on your laptop, without Docker, and a tour of what they do.",
 )
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
@@ -43,7 +46,9 @@ def up(
 
 @app.command()
 def down(
-    wipe: Annotated[bool, typer.Option("--wipe", help="Remove their data and logs too.")] = False,
+    wipe: Annotated[
+        bool, typer.Option("--wipe", help="Remove all data too: rows, models, logs.")
+    ] = False,
     debug: DebugOption = False,
 ) -> None:
     """Stop every server; what was committed is there again at the next `up`."""
@@ -62,7 +67,9 @@ def status(debug: DebugOption = False) -> None:
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="A service, as `course status` names it.")],
+    name: Annotated[
+        str | None, typer.Argument(help="A service, as `course status` names it.")
+    ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last.", min=0)] = 50,
     debug: DebugOption = False,
@@ -84,8 +91,12 @@ def doctor(debug: DebugOption = False) -> None:
 def main() -> NoReturn:
     """Run `course`: failures are one line on stderr and an exit status, unless --debug."""
     for name in ("SIGTERM", "SIGHUP"):  # the second is not on Windows
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores one
+            signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a tick mark is no reason to fail
     debug = "--debug" in sys.argv
     if not debug:
         sys.excepthook = _one_line
@@ -93,13 +104,16 @@ def main() -> NoReturn:
         status = typer.main.get_command(app)(prog_name="course", standalone_mode=False)
     except (CourseError, TyperException) as exc:
         if debug:
-            raise
-        message = exc.format_message() if isinstance(exc, TyperException) else exc
-        print(f"error: {message}", file=sys.stderr)
+            traceback.print_exc()
+        else:
+            message = exc.format_message() if isinstance(exc, TyperException) else exc
+            if message:  # without a command, the help has said it all
+                print(f"error: {message}", file=sys.stderr)
         raise SystemExit(exc.exit_status if isinstance(exc, CourseError) else 2) from None
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        status = 130
+    if status == 130:  # what Typer makes of an interrupt
+        print("interrupted; what this command had started is stopped", file=sys.stderr)
     raise SystemExit(status)
 
 

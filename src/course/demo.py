@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from rich.console import Console
@@ -44,7 +44,7 @@ def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
     """
     begun = time.monotonic()
     console = Console()
-    console.print("[bold]MLOps for MLE[/]: from an empty database to a prediction\n")
+    console.print("[bold]MLOps for MLE[/]: from the database to a prediction\n")
     columns = (
         SpinnerColumn(),
         BarColumn(bar_width=20),
@@ -115,7 +115,7 @@ class _Servers:
         return values
 
     def _hear(self, news: Started) -> None:
-        self._console.print(start_line(news))
+        self._console.print(start_line(news), soft_wrap=True)
         with self._news:
             self.started[news.name] = news
             self._news.notify_all()
@@ -136,7 +136,12 @@ def _run(step: Step, servers: _Servers, console: Console) -> dict[str, str]:
         env=processes.child_environment(servers.home)
         | servers.environ()
         | processes.marks(servers.home, "demo")
-        | {"PYTHONUNBUFFERED": "1", "COLUMNS": "100", "NO_COLOR": "1"},
+        | {
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONIOENCODING": "utf-8",  # what is read below
+            "COLUMNS": "100",
+            "NO_COLOR": "1",
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -180,11 +185,24 @@ def _summarise(console: Console, facts: dict[str, str], seconds: float) -> None:
 
 
 def _say_what_next(console: Console, servers: _Servers, *, stays: bool) -> None:
-    running = stays or any(news.reused for news in servers.started.values())
-    console.print("\nThe servers run; open:" if running else "\nThe servers are stopped; after")
-    if not running:
+    running = {n: each for n, each in servers.started.items() if stays or each.reused}
+    stopped = {n: each for n, each in servers.started.items() if n not in running}
+    if running:
+        console.print("\nThese servers run; open:")
+        _list_addresses(console, running)
+    if stopped:
+        console.print("\nThese servers are stopped; after")
         console.print("  uv run course up", style="cyan")
         console.print("open:")
-    for name, news in servers.started.items():
+        _list_addresses(console, stopped)
+    console.print(
+        "\nGo on with part1/README.md. To see the very numbers of the lessons, empty the database "
+        "first:",
+        soft_wrap=True,
+    )
+    console.print("  uv run course down --wipe", style="cyan")
+
+
+def _list_addresses(console: Console, servers: Mapping[str, Started]) -> None:
+    for name, news in servers.items():
         console.print(f"  {name:<22}{news.address}", highlight=False, soft_wrap=True)
-    console.print("and go on with part1/README.md", soft_wrap=True)

@@ -11,13 +11,17 @@ from enum import StrEnum
 
 import psutil
 from rich.console import Console
+from rich.markup import escape
 
-from course import ports, processes
+from course import env_file, ports, processes
 from course.config import load_config
 from course.errors import CourseError
 from course.home import Home, find_home
 from course.services import make_services
 from course.supervisor import NEEDED_DISK
+
+# They change how a client talks, not to whom.
+_HARMLESS = {"AWS_CA_BUNDLE", "AWS_PAGER"}
 
 
 class Verdict(StrEnum):
@@ -42,15 +46,15 @@ def examine() -> int:
     """Print the findings; 1 if something keeps the course from running, else 0."""
     marks = {Verdict.GOOD: "[green]✓[/]", Verdict.NOTE: "[yellow]![/]", Verdict.BAD: "[red]✗[/]"}
     console = Console(soft_wrap=True, highlight=False)
-    bad = 0
+    count = dict.fromkeys(Verdict, 0)
     for finding in look(find_home()):
-        console.print(f"{marks[finding.verdict]} {finding.subject:<20} {finding.found}")
+        count[finding.verdict] += 1
+        console.print(f"{marks[finding.verdict]} {finding.subject:<20} {escape(finding.found)}")
         if finding.remedy:
-            console.print(f"  {'':<20} → {finding.remedy}")
-        bad += finding.verdict is Verdict.BAD
-    console.print(
-        "\nnothing is in the way" if not bad else f"\n{bad} to mend before the course runs"
-    )
+            console.print(f"  {'':<20} → {escape(finding.remedy)}")
+    bad, notes = count[Verdict.BAD], count[Verdict.NOTE]
+    said = f"{bad} to mend before the course runs" if bad else "nothing is in the way"
+    console.print(f"\n{said}{f'; {notes} to know of, marked !' if notes else ''}")
     return int(bad > 0)
 
 
@@ -60,6 +64,7 @@ def look(home: Home) -> Iterator[Finding]:
     yield _architecture()
     yield _disk(home)
     yield _user()
+    yield from _env_file(home)
     yield from _ports(home)
     yield from _variables()
     yield _docker()
@@ -119,6 +124,16 @@ def _user() -> Finding:
     )
 
 
+def _env_file(home: Home) -> Iterator[Finding]:
+    if not env_file.is_utf8(home.env_file):
+        yield Finding(
+            ".env",
+            Verdict.BAD,
+            f"{home.env_file} is not in UTF-8",
+            "the scripts cannot read it: save it as UTF-8, which every editor offers",
+        )
+
+
 def _ports(home: Home) -> Iterator[Finding]:
     try:
         config = load_config(home)
@@ -147,18 +162,20 @@ def _variables() -> Iterator[Finding]:
     left_over = sorted(
         name
         for name in os.environ
-        if name == "MLFLOW_TRACKING_URI" or name.startswith(("AWS_", "POSTGRES_", "PG"))
+        if name == "MLFLOW_TRACKING_URI"
+        or (name.startswith(("AWS_", "POSTGRES_", "PG")) and name not in _HARMLESS)
     )
     if not left_over:
         yield Finding("environment", Verdict.GOOD, "no variable points the scripts elsewhere")
     for name in left_over:
         hidden = any(word in name for word in ("KEY", "SECRET", "TOKEN", "PASSWORD", "PASS"))
         value = "(hidden)" if hidden else os.environ[name]
+        reader = "S3 clients obey it" if name.startswith("AWS_") else "scripts obey it before .env"
         yield Finding(
             "environment",
             Verdict.NOTE,
             f"{name}={value}",
-            f"scripts obey it before .env; `unset {name}` unless you mean it",
+            f"{reader}; `unset {name}` unless you mean it",
         )
 
 

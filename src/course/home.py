@@ -9,7 +9,11 @@ from course.errors import CourseError
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of one embedded stack; COURSE_HOME moves it."""
+    """The folder of one embedded stack.
+
+    COURSE_HOME moves it, for a second stack beside the first: the tests' own. The parts' scripts
+    know nothing of that and read the repository's `.env`; export the ports to point them there.
+    """
 
     path: Path
 

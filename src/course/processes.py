@@ -5,12 +5,13 @@ children inherit it. A small run record says which of them is the service itself
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,11 +26,18 @@ SERVICE = "COURSE_SERVICE"  # holds the name of the service
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Which process runs a service; the start time tells it from a later owner of the same pid."""
+    """Which process runs a service, on which port, and what it was started with."""
 
     pid: int
     started: float
     port: int
+    fingerprint: str
+
+
+def fingerprint(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """A hash of what a service is started with; it tells a change and keeps the passwords."""
+    text = json.dumps([list(command), sorted(environment.items())])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def marks(home: Home, service: str) -> dict[str, str]:
@@ -58,13 +66,15 @@ def spawn(
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    # The learner's own cloud account is none of these servers' business.
+    inherited = {k: v for k, v in child_environment(home).items() if not k.startswith("AWS_")}
     with log.open("ab") as output:
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**child_environment(home), **environment, **marks(home, service)},
+            env={**inherited, **environment, **marks(home, service)},
             start_new_session=True,
             creationflags=flags,
         )
@@ -72,7 +82,8 @@ def spawn(
     # A service outlives the command that starts it, on purpose. To Python it is done, else Python
     # would warn of a child that was forgotten.
     child.returncode = 0
-    record = RunRecord(process.pid, process.create_time(), port)
+    started_with = fingerprint(command, environment)
+    record = RunRecord(process.pid, process.create_time(), port, started_with)
     write_atomically(home.run_record(service), json.dumps(asdict(record)))
     return process
 
@@ -82,7 +93,11 @@ def running(home: Home, service: str) -> RunRecord | None:
     try:
         record = RunRecord(**json.loads(home.run_record(service).read_text(encoding="utf-8")))
         process = psutil.Process(record.pid)
-        same = abs(process.create_time() - record.started) < 1.0
+        # Another program may have the pid by now. The marks tell; the start time does where the
+        # system hides them, and not alone: it shifts when the clock of the machine is set.
+        same = (_owner(process) == home.path and _variable(process, SERVICE) == service) or abs(
+            process.create_time() - record.started
+        ) < 1.0
         return record if same and is_alive(process) else None
     except (FileNotFoundError, ValueError, TypeError, psutil.NoSuchProcess):
         return None

@@ -2,14 +2,13 @@
 
 import os
 import time
-from collections.abc import Mapping
 
 from rich.console import Console
+from rich.markup import escape
 
 from course.errors import CourseUsageError
 from course.home import find_home
-from course.services import SERVICES, named
-from course.services.base import Service
+from course.services import SERVICES, named, suggestion
 from course.starting import Started
 from course.supervisor import State, Supervisor
 
@@ -19,12 +18,12 @@ _WIDTH = max(map(len, SERVICES))
 def show_start(part: str | None) -> None:
     """Start what `part` stands for; a line for each service as it answers."""
     names = named(part)
-    console = Console()
+    console = Console(soft_wrap=True)
     supervisor = Supervisor(find_home())
     with console.status(f"starting {', '.join(names)} ..."):
         stack = supervisor.up(names, report=lambda news: console.print(start_line(news)))
-    for warning in misleading_variables(supervisor.services, stack):
-        console.print(f"[yellow]![/] {warning}", soft_wrap=True)
+    for warning in supervisor.misleading_variables(stack):
+        console.print(f"[yellow]![/] {escape(warning)}")
     console.print("`uv run course status` shows them, `uv run course down` stops them", style="dim")
 
 
@@ -38,7 +37,7 @@ def show_stop(*, wipe: bool) -> None:
     if not stopped:
         console.print("nothing was running")
     if wipe:
-        console.print("data and logs removed")
+        console.print("data and logs removed: tables, registry, models")
 
 
 def show_status() -> None:
@@ -46,21 +45,30 @@ def show_status() -> None:
     console = Console(soft_wrap=True)  # addresses and paths are for copying: never cut them
     styles = {State.RUNNING: "green", State.SILENT: "red", State.STOPPED: "dim"}
     rows = [("service", "state", "address", "memory", "log")]
-    for row in Supervisor(find_home()).status():
+    found = Supervisor(find_home()).status()
+    for row in found:
         memory = f"{row.memory / 1024**2:.0f} MB" if row.memory else "-"
         rows.append((row.name, row.state, row.address or "-", memory, _short(row.log)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line in rows:
-        cells = [f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)]
+        cells = [escape(f"{cell:<{width}}") for cell, width in zip(line, widths, strict=True)]
         if line[1] in styles:
             cells[1] = f"[{styles[State(line[1])]}]{cells[1]}[/]"
         console.print("  ".join(cells).rstrip(), highlight=False)
+    for row in found:
+        if row.problem:
+            console.print(f"[yellow]![/] {row.name}: {escape(row.problem)}", highlight=False)
 
 
-def show_log(name: str, *, follow: bool, lines: int) -> None:
+def show_log(name: str | None, *, follow: bool, lines: int) -> None:
     """The last `lines` lines of a log; with `follow`, what comes after them until Ctrl-C."""
+    if name is None:
+        raise CourseUsageError(f"say whose log: {', '.join(SERVICES)}")
     if name not in SERVICES:
-        raise CourseUsageError(f"there is no service {name!r}; services: {', '.join(SERVICES)}")
+        raise CourseUsageError(
+            f"there is no service {name!r}{suggestion(name, SERVICES)}; "
+            f"services: {', '.join(SERVICES)}"
+        )
     path = find_home().log(name)
     if not path.exists():
         raise CourseUsageError(f"{name} has not run yet; start it with `uv run course up {name}`")
@@ -78,26 +86,17 @@ def start_line(news: Started) -> str:
     """One line on a service that answers, and another when it had to move."""
     how = "runs already" if news.reused else f"{news.seconds:.1f} s"
     line = f"[green]✓[/] {news.name:<{_WIDTH}}  {news.address}  [dim]{how}[/]"
-    if news.moved_from:
+    if news.holder:
         line += (
-            f"\n[yellow]![/] port {news.moved_from} is held by {news.holder}, so {news.name} "
-            f"listens on {news.port}; the parts' scripts read that from .env"
+            f"\n[yellow]![/] port {news.preferred_port} is held by {escape(news.holder)}, so "
+            f"{news.name} listens on {news.port}; the parts' scripts read that from .env"
+        )
+    elif news.port != news.preferred_port:
+        line += (
+            f"\n[yellow]![/] it stays on {news.port}, where it was started; `uv run course down` "
+            f"and `uv run course up` give it {news.preferred_port} if that is free now"
         )
     return line
-
-
-def misleading_variables(services: Mapping[str, Service], stack: Mapping[str, int]) -> list[str]:
-    """Exported variables that send the parts' scripts somewhere else than to this stack."""
-    warnings = []
-    for name, port in stack.items():
-        for variable, value in services[name].settings(port).items():
-            exported = os.environ.get(variable, value)
-            if exported.replace("127.0.0.1", "localhost").rstrip("/") != value:
-                warnings.append(
-                    f"{variable}={exported} is exported in this shell, so the parts' scripts will "
-                    f"not look for {name} at {value}; `unset {variable}` mends it"
-                )
-    return warnings
 
 
 def _short(path: str) -> str:

@@ -1,5 +1,6 @@
 """One service on its way up: recover what a crash left, spawn, wait until it answers."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -10,21 +11,22 @@ import psutil
 from course import processes
 from course.errors import CourseError
 from course.services.base import NotReadyError, Service
+from course.stopping import stop_service
 
-# A server whose database has just come back needs a moment to notice.
-GRACE_SECONDS = 3.0
+# A busy server, or one whose database has just come back, needs a moment.
+GRACE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Started:
-    """News from `up`: a service answers. `moved_from` is the port that it could not have."""
+    """News from `up`: a service answers. `holder` has the port that it would rather have."""
 
     name: str
     address: str
     port: int
+    preferred_port: int
     seconds: float
     reused: bool
-    moved_from: int | None
     holder: str | None
 
 
@@ -36,17 +38,19 @@ class Start:
         service: Service,
         ports: dict[str, int],
         reused: bool,
-        moved: tuple[int, str] | None,
+        holder: str | None,
         cancelled: threading.Event,
         spawning: threading.Lock,
     ) -> None:
         self.service = service
         self.ports = ports
         self.reused = reused
-        self.moved = moved
+        self.holder = holder
         self.cancelled = cancelled
         self.spawning = spawning
         self.ready = threading.Event()
+        self._log_begins = 0  # where this start's lines begin in the log, in bytes
+        self.last_word = ""
 
     def run(self, others: dict[str, "Start"]) -> Started:
         """Start the process at once; ask it only when the services it needs answer."""
@@ -55,35 +59,43 @@ class Start:
         process = None
         if self.reused:
             self._wait_for_needs(others, process)
-            self.reused = self._answers_within(GRACE_SECONDS)  # alive but deaf: start it again
+            self.reused = self._answers_within(GRACE_SECONDS)
         if not self.reused:
-            processes.end(processes.of_service(service.home, name, service.owns))
+            stop_service(service)  # what is alive but deaf, or was started with other settings
             service.prepare()
             process = self._spawn()
             self._wait_for_needs(others, process)
-        self._wait_until(lambda: answers(service, self.ports), process, service)
+        self._wait_until(self._is_ready, process, self)
         self.ready.set()
-        moved_from, holder = self.moved or (None, None)
-        port = self.ports[name]
-        seconds = time.monotonic() - begun
-        return Started(name, service.address(port), port, seconds, self.reused, moved_from, holder)
+        return Started(
+            name,
+            service.address(self.ports[name]),
+            self.ports[name],
+            service.preferred_port,
+            time.monotonic() - begun,
+            self.reused,
+            self.holder,
+        )
 
     def _wait_for_needs(self, others: dict[str, "Start"], process: psutil.Process | None) -> None:
         for need in self.service.needs:
             if need in others:
-                self._wait_until(others[need].ready.is_set, process, others[need].service)
+                self._wait_until(others[need].ready.is_set, process, others[need])
 
     def _answers_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        while not answers(self.service, self.ports):
+        while time.monotonic() < deadline:
             self._give_up_if_cancelled()
-            if time.monotonic() > deadline:
-                return False
+            with contextlib.suppress(NotReadyError):
+                self.service.probe(self.ports)
+                return True
             time.sleep(0.1)
-        return True
+        return False
 
     def _spawn(self) -> psutil.Process:
         service, name = self.service, self.service.name
+        log = service.home.log(name)
+        self._log_begins = log.stat().st_size if log.exists() else 0
         with self.spawning:
             self._give_up_if_cancelled()
             return processes.spawn(
@@ -94,12 +106,21 @@ class Start:
                 self.ports[name],
             )
 
+    def _is_ready(self) -> bool:
+        try:
+            self.service.probe(self.ports)
+            self.service.provision(self.ports)
+        except NotReadyError as exc:
+            self.last_word = str(exc).strip().replace("\n", " ")
+            return False
+        return True
+
     def _give_up_if_cancelled(self) -> None:
         if self.cancelled.is_set():
             raise CourseError(f"the start of {self.service.name} was given up")
 
     def _wait_until(
-        self, is_true: Callable[[], bool], process: psutil.Process | None, blamed: Service
+        self, is_true: Callable[[], bool], process: psutil.Process | None, blamed: "Start"
     ) -> None:
         deadline = time.monotonic() + self.service.start_seconds
         while not is_true():
@@ -107,23 +128,25 @@ class Start:
             if process is not None and not processes.is_alive(process):
                 raise CourseError(self._why_it_ended())
             if time.monotonic() > deadline:
+                name, word = blamed.service.name, blamed.last_word
                 raise CourseError(
-                    f"{blamed.name} did not answer within {self.service.start_seconds:g} s; "
-                    f"its log: {blamed.home.log(blamed.name)}"
+                    f"{name} did not answer within {self.service.start_seconds:g} s"
+                    f"{f' ({word})' if word else ''}; its log: {blamed.service.home.log(name)}"
                 )
             time.sleep(0.05)
 
     def _why_it_ended(self) -> str:
         log = self.service.home.log(self.service.name)
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-20:]
+        printed = log.read_bytes()[self._log_begins :].decode("utf-8", errors="replace")
+        lines = printed.strip().splitlines()[-20:]
         cause = self.service.explain("\n".join(lines)) or (lines[-1] if lines else "no word")
         return f"{self.service.name} ended at its start: {cause} (log: {log})"
 
 
-def answers(service: Service, stack: dict[str, int]) -> bool:
-    """Whether a service answers its probe."""
+def problem(service: Service, stack: dict[str, int]) -> str | None:
+    """What keeps a service from answering its probe as it should; None if nothing does."""
     try:
         service.probe(stack)
-    except NotReadyError:
-        return False
-    return True
+    except (NotReadyError, CourseError) as exc:
+        return str(exc).strip().replace("\n", " ")
+    return None

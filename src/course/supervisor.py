@@ -1,9 +1,11 @@
 """Start, watch and stop the embedded services: order, readiness, logs, recovery, shutdown."""
 
+import os
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +13,13 @@ from enum import StrEnum
 
 import psutil
 
-from course import env_file, ports, processes
+from course import env_file, pointing, ports, processes
 from course.config import Config, load_config
 from course.errors import CourseError
 from course.home import Home
 from course.services import SERVICES, make_services
-from course.services.base import Service
-from course.starting import Start, Started, answers
+from course.starting import Start, Started, problem
+from course.stopping import stop_service
 
 LOCK_SECONDS = 150.0  # longer than the slowest start, so that a second `up` waits for the first
 NEEDED_DISK = 300 * 1024**2  # a fresh PostgreSQL cluster with its log and MLflow's tables
@@ -36,13 +38,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Status:
-    """One row of `course status`; `memory` in bytes."""
+    """One row of `course status`; `memory` in bytes, `problem` of one that does not answer."""
 
     name: str
     state: State
     address: str
     memory: int
     log: str
+    problem: str
 
 
 class Supervisor:
@@ -66,35 +69,39 @@ class Supervisor:
         Raises:
             CourseError: a service cannot start; the message names the cause and the remedy.
         """
-        self._cancelled.clear()
-        with self._lock():
+        cancelled = self._cancelled
+        with self._lock(cancelled):
             self._check_disk()
             alive = {name: processes.running(self.home, name) for name in SERVICES}
             stack = {name: record.port for name, record in alive.items() if record}
-            moved: dict[str, tuple[int, str]] = {}
+            holders: dict[str, str] = {}
             for name in names:
                 if name not in stack:
                     wanted = self.services[name].preferred_port
                     stack[name] = ports.choose(wanted, not_these=set(stack.values()))
                     if stack[name] != wanted:
-                        moved[name] = (wanted, ports.holder(wanted))
+                        holders[name] = ports.holder(wanted)
             self._write_env_file(stack)
+            fit = [
+                name for name, record in alive.items() if record and self._fits(record, name, stack)
+            ]
             starts = {
                 name: Start(
                     service=self.services[name],
                     ports=stack,
-                    reused=alive[name] is not None,
-                    moved=moved.get(name),
-                    cancelled=self._cancelled,
+                    reused=name in fit,
+                    holder=holders.get(name),
+                    cancelled=cancelled,
                     spawning=self._spawning,
                 )
-                for name in names
+                for name in self._with_outdated(names, alive, fit)
             }
             try:
                 self._run(starts, report)
             except BaseException:
                 with uninterrupted():
                     self.cancel()
+                    self._cancelled = threading.Event()  # the next `up` begins afresh
                     self._stop([n for n, start in starts.items() if not start.reused])
                 raise
             return stack
@@ -106,6 +113,8 @@ class Supervisor:
 
     def stop(self, names: Sequence[str]) -> list[str]:
         """Stop some services and return the names of those that ran."""
+        if not names:
+            return []
         with self._lock(), uninterrupted():
             return self._stop([name for name in SERVICES if name in names])
 
@@ -122,15 +131,16 @@ class Supervisor:
             return stopped
 
     def status(self) -> list[Status]:
-        """What every service does right now."""
+        """What every service does right now; nothing is changed by asking."""
         records = {name: processes.running(self.home, name) for name in SERVICES}
         stack = {name: record.port for name, record in records.items() if record}
         rows = []
         for name, service in self.services.items():
             record = records[name]
+            said = problem(service, stack) if record else None
             state = State.STOPPED
             if record:
-                state = State.RUNNING if answers(service, stack) else State.SILENT
+                state = State.SILENT if said else State.RUNNING
             members = processes.of_service(self.home, name, service.owns) if record else []
             rows.append(
                 Status(
@@ -139,9 +149,34 @@ class Supervisor:
                     service.address(record.port) if record else "",
                     processes.memory(members),
                     str(self.home.log(name)),
+                    said or "",
                 )
             )
         return rows
+
+    def misleading_variables(self, stack: Mapping[str, int]) -> list[str]:
+        """Warnings on variables that send the parts' scripts elsewhere than to `stack`."""
+        own = env_file.own_lines(self.home.env_file)
+        return pointing.misleading(self.services, stack, own, os.environ)
+
+    def _fits(self, record: processes.RunRecord, name: str, stack: dict[str, int]) -> bool:
+        """Whether a service that runs was started with what it would be started with now."""
+        service = self.services[name]
+        if any(need not in stack for need in service.needs):
+            return True  # what it needs is down and not wanted now; nothing is known to be wrong
+        wanted = processes.fingerprint(service.command(stack), service.environment(stack))
+        return record.fingerprint == wanted
+
+    def _with_outdated(
+        self, names: Sequence[str], alive: dict[str, processes.RunRecord | None], fit: list[str]
+    ) -> list[str]:
+        """`names`, and what runs on one of them but was started for another port or password."""
+        return [
+            name
+            for name in SERVICES
+            if name in names
+            or (alive[name] and name not in fit and set(self.services[name].needs) & set(names))
+        ]
 
     def _run(self, starts: dict[str, "Start"], report: Callable[[Started], None]) -> None:
         pool = ThreadPoolExecutor(len(starts))
@@ -157,38 +192,15 @@ class Supervisor:
             pool.shutdown(wait=False)
 
     def _stop(self, names: Sequence[str]) -> list[str]:
-        stopped = []
-        for name in reversed(names):
-            service = self.services[name]
-            record = processes.running(self.home, name)
-            if record:
-                stopped.append(name)
-                self._stop_gently(service, record.pid)
-            # Whatever a crash left behind: workers without their server, a half-done start.
-            left_over = processes.of_service(self.home, name, service.owns)
-            if left_over and name not in stopped:
-                stopped.append(name)
-            processes.end(left_over, seconds=1.0)
-            self.home.run_record(name).unlink(missing_ok=True)
+        stopped = [name for name in reversed(names) if stop_service(self.services[name])]
         records = {name: processes.running(self.home, name) for name in SERVICES}
         self._write_env_file({name: record.port for name, record in records.items() if record})
         return stopped
 
-    def _stop_gently(self, service: Service, pid: int) -> None:
-        try:
-            process = psutil.Process(pid)
-            service.stop(pid)
-        except (psutil.NoSuchProcess, ProcessLookupError):
-            return
-        processes.wait([process], service.stop_seconds)
-
     def _write_env_file(self, stack: dict[str, int]) -> None:
-        """Tell the parts' scripts about ports that are not where they look by themselves."""
-        values: dict[str, str] = {}
-        for name, port in stack.items():
-            if port != self.services[name].preferred_port:
-                values |= self.services[name].settings(port)
-        env_file.write_block(self.home.env_file, values)
+        """Tell the parts' scripts about servers that are not where they look by themselves."""
+        own = env_file.own_lines(self.home.env_file)
+        env_file.write_block(self.home.env_file, pointing.block(self.services, stack, own))
 
     def _check_disk(self) -> None:
         self.home.path.mkdir(parents=True, exist_ok=True)
@@ -200,14 +212,17 @@ class Supervisor:
             )
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self, cancelled: threading.Event | None = None) -> Iterator[None]:
         from filelock import FileLock, Timeout  # `course --help` need not wait
 
         self.home.path.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.home.lock_file, timeout=LOCK_SECONDS):
+            lock = FileLock(self.home.lock_file, timeout=LOCK_SECONDS)
+            with lock.acquire(cancel_check=cancelled.is_set if cancelled else None):
                 yield
         except Timeout:
+            if cancelled and cancelled.is_set():
+                raise CourseError("the start was given up") from None
             raise CourseError(
                 f"another `course` command is still starting or stopping services in "
                 f"{self.home.path}; wait for it, or end it, and try again"
@@ -229,7 +244,16 @@ def uninterrupted() -> Iterator[None]:
 
 
 def _remove(home: Home) -> None:
-    import shutil
+    failed: list[str] = []
+
+    def keep(_: object, path: str, __: BaseException) -> None:
+        failed.append(path)
 
     for folder in ("data", "logs", "run", "bytecode"):
-        shutil.rmtree(home.path / folder, ignore_errors=True)
+        if (home.path / folder).exists():
+            shutil.rmtree(home.path / folder, onexc=keep)
+    if failed:
+        raise CourseError(
+            f"the servers are stopped, but {failed[0]} could not be removed; remove {home.path} "
+            "yourself, with the rights of whoever made it"
+        )

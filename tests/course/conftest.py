@@ -5,8 +5,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,11 @@ import pytest
 from course import ports, processes
 from course.home import Home
 from tests.conftest import ROOT, clean_environment
+
+# Signals by name: Windows has neither most of them nor a way to send one to another program.
+posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send such a signal")
+# Who holds a port that a test has taken: macOS tells that to root only.
+HOLDER = "another program" if sys.platform == "darwin" else "python"
 
 
 class Course:
@@ -41,6 +47,31 @@ class Course:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def interrupt(
+        self, process: subprocess.Popen[str], signal_name: str, once: Callable[[str], bool]
+    ) -> str:
+        """Send a signal as soon as `once` holds of what was printed so far, and return all of it.
+
+        `once` is asked again and again, also when nothing new was printed.
+        """
+        printed: list[str] = []
+        reader = threading.Thread(target=lambda: printed.extend(iter(process.stdout.readline, "")))  # type: ignore[union-attr]
+        reader.start()
+        deadline = time.monotonic() + 60
+        while not once("".join(printed)):
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"the moment for the signal did not come: {printed}")
+            time.sleep(0.01)
+        process.send_signal(getattr(signal, signal_name))
+        process.wait(timeout=60)
+        reader.join()
+        return "".join(printed)
+
+    def has_spawned(self, service: str) -> bool:
+        """Whether the process of a service has been started."""
+        return self.home.run_record(service).exists()
 
     def run(self, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `course ARGS` to its end."""
@@ -73,7 +104,7 @@ class Course:
 
     def kill(self, service: str) -> None:
         """`kill -9` of a service."""
-        os.kill(self.pid(service), signal.SIGKILL)
+        psutil.Process(self.pid(service)).kill()
 
     def left_over(self) -> list[psutil.Process]:
         """Processes that work for this home: by their mark, or in its folders."""

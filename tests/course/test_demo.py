@@ -1,15 +1,13 @@
 """`course demo`: from an empty database to a prediction, and nothing left running."""
 
 import re
-import signal
-import time
 
 import pytest
 
 from course.services import PARTS
 from course.steps import STEPS
 from tests.conftest import ROOT
-from tests.course.conftest import Course
+from tests.course.conftest import Course, posix_only
 from tests.lessons import blocks
 
 
@@ -28,19 +26,26 @@ def test_the_demo_ends_with_a_prediction_and_stops_its_servers(course: Course) -
     assert course.nothing_is_left()
 
 
+@posix_only
 def test_a_stack_that_ran_before_is_used_and_left_running(course: Course) -> None:
     course.ok("up")
     before = course.pid("mlflow-server")
     with course.start("demo") as demo:
-        assert demo.stdout is not None
-        read = ""
-        while "create the table" not in read:
-            read += demo.stdout.readline()
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=60)
+        read = course.interrupt(demo, "SIGINT", lambda printed: "create the table" in printed)
     assert read.count("runs already") == 3
     assert demo.returncode == 130
     assert course.pid("mlflow-server") == before
+
+
+@pytest.mark.slow
+def test_a_demo_beside_a_part_that_runs_says_which_servers_stay(course: Course) -> None:
+    course.ok("up", "part1")
+    printed = course.ok("demo")
+    run, stopped = printed.split("These servers run")[1].split("These servers are stopped")
+    assert "postgres-server" in run
+    assert "mlflow-server" not in run
+    assert "mlflow-server" in stopped
+    assert course.ok("status").count("stopped") == 2
 
 
 @pytest.mark.slow
@@ -56,20 +61,24 @@ def test_keep_leaves_the_servers_running(course: Course) -> None:
     assert course.pid("postgres-server")
 
 
+@posix_only
 @pytest.mark.parametrize(
-    ("number", "after"),
-    [(signal.SIGINT, 1.2), (signal.SIGINT, 3.5), (signal.SIGTERM, 7.0), (signal.SIGKILL, 4.0)],
+    ("signal_name", "printed"),
+    [
+        ("SIGINT", ""),  # Python itself is still starting
+        ("SIGINT", "✓ postgres-server"),
+        ("SIGTERM", "part2"),
+        ("SIGKILL", "✓ postgres-server"),
+    ],
 )
 def test_an_interrupted_demo_leaves_nothing_or_down_removes_it(
-    course: Course, number: signal.Signals, after: float
+    course: Course, signal_name: str, printed: str
 ) -> None:
     with course.start("demo") as demo:
-        time.sleep(after)
-        demo.send_signal(number)
-        demo.communicate(timeout=60)
-    if number == signal.SIGKILL:
+        course.interrupt(demo, signal_name, lambda text: printed in text)
+    if signal_name == "SIGKILL":
         course.ok("down")
-    else:
+    elif printed:
         assert demo.returncode == 130
     assert course.nothing_is_left()
 

@@ -1,8 +1,10 @@
 """The block of `.env` that `course` owns."""
 
+import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +46,37 @@ def test_a_file_without_a_block_is_not_touched(tmp_path: Path) -> None:
     write_block(path, {})
     assert path.read_text() == "# mine, without a newline at the end\nA=1"
     assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_without_an_end_only_lines_that_course_writes_are_taken_away(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    write_block(path, {"POSTGRES_PORT": "5433", "MLFLOW_PORT": "5002"})
+    text = path.read_text()
+    path.write_text("A=1\n" + text[: text.index("# <<<")] + "MY_TOKEN=precious\nOTHER=1\n")
+    assert own_lines(path) == {"A": "1", "MY_TOKEN": "precious", "OTHER": "1"}
+    write_block(path, {})
+    assert path.read_text() == "A=1\nMY_TOKEN=precious\nOTHER=1\n"
+
+
+def test_line_ends_foreign_bytes_and_permissions_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    mine = "# 내 설정\r\nA=1\r\n".encode("cp949")
+    path.write_bytes(mine)
+    path.chmod(0o640)
+    write_block(path, {"S3_PORT": "9002"})
+    assert path.read_bytes().startswith(mine)
+    assert b"\r\nS3_PORT=9002\r\n" in path.read_bytes()
+    write_block(path, {})
+    assert path.read_bytes() == mine
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a link takes an administrator on Windows")
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.env"
+    kept.write_text("A=1\n")
+    path = tmp_path / ".env"
+    path.symlink_to(kept)
+    write_block(path, {"S3_PORT": "9002"})
+    assert path.is_symlink()
+    assert "S3_PORT=9002" in kept.read_text()

@@ -1,12 +1,13 @@
 """The embedded stack through the `course` command: start, reuse, look, stop."""
 
+import signal
 import socket
 import time
 import urllib.request
 
 import pytest
 
-from tests.course.conftest import Course
+from tests.course.conftest import HOLDER, Course, posix_only
 
 
 def test_up_starts_every_server_and_down_leaves_no_process(course: Course) -> None:
@@ -74,7 +75,7 @@ def test_a_taken_port_is_said_and_written_to_env(course: Course) -> None:
         course.home.env_file.write_text(f"# mine\nPOSTGRES_PORT={port}\n")
         printed = course.ok("up", "part1")
 
-    assert f"port {port} is held by python" in printed
+    assert f"port {port} is held by {HOLDER}" in printed
     text = course.home.env_file.read_text()
     assert text.startswith(f"# mine\nPOSTGRES_PORT={port}\n# >>> course")
     moved = int(text.rsplit("POSTGRES_PORT=", 1)[1].split()[0])
@@ -93,6 +94,7 @@ def test_an_exported_variable_that_misleads_the_scripts_is_named(course: Course)
     assert f"POSTGRES_PORT={port} is exported in this shell" in printed
 
 
+@posix_only
 def test_logs_prints_the_end_of_a_log_and_follows_it(course: Course) -> None:
     course.ok("up", "part1")
     assert "ready to accept connections" in course.ok("logs", "postgres-server")
@@ -102,7 +104,7 @@ def test_logs_prints_the_end_of_a_log_and_follows_it(course: Course) -> None:
         with course.connect() as connection, pytest.raises(Exception, match="nowhere"):
             connection.execute("SELECT * FROM nowhere")
         time.sleep(0.5)
-        following.send_signal(2)
+        following.send_signal(signal.SIGINT)
         printed, _ = following.communicate(timeout=10)
     assert following.returncode == 0
     assert 'relation "nowhere" does not exist' in printed

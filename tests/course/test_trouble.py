@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.course.conftest import Course
+from tests.conftest import ROOT, clean_environment
+from tests.course.conftest import Course, posix_only
 
 
 @pytest.mark.parametrize("command", ["up", "logs"])
@@ -73,7 +76,9 @@ def test_a_server_that_ends_at_its_start_is_explained_with_its_log(course: Cours
 
 def test_without_debug_a_failure_is_one_line_and_with_it_a_traceback(course: Course) -> None:
     assert "Traceback" not in course.run("up", "part99").stderr
-    assert "Traceback" in course.run("up", "part99", "--debug").stderr
+    traced = course.run("up", "part99", "--debug")
+    assert "Traceback" in traced.stderr
+    assert traced.returncode == 2
 
 
 @pytest.mark.skipif(
@@ -90,6 +95,36 @@ def test_a_full_disk_is_said_before_anything_starts(course: Course) -> None:
         assert "only 20 MB are free" in done.stderr
     finally:
         subprocess.run(["umount", str(course.home.path)], check=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no write permission on Windows")
+def test_a_wipe_that_could_not_remove_everything_says_so(course: Course) -> None:
+    held = course.home.path / "data" / "held"
+    held.mkdir(parents=True)
+    (held / "letter.txt").write_text("mine")
+    with unremovable(held):
+        done = course.run("down", "--wipe")
+    assert done.returncode == 1
+    assert f"{held}" in done.stderr
+    assert "could not be removed" in done.stderr
+    assert "data and logs removed" not in done.stdout
+
+
+@contextmanager
+def unremovable(folder: Path) -> Iterator[None]:
+    """Root may remove everything but the place where a file system is mounted."""
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        yield
+        folder.chmod(0o700)
+        return
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let root mount a small file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_after_kill_9_of_postgres_down_leaves_nothing_and_up_has_all_rows(course: Course) -> None:
@@ -144,30 +179,68 @@ def test_mlflow_goes_on_when_its_database_is_killed_and_started_again(course: Co
     assert course.pid("mlflow-server") == mlflow
 
 
-@pytest.mark.parametrize(
-    ("number", "after"),
-    [
-        (signal.SIGINT, 0.2),  # Python itself may still be starting
-        (signal.SIGINT, 0.8),
-        (signal.SIGTERM, 3.0),
-        (signal.SIGKILL, 0.5),
-        (signal.SIGKILL, 0.9),
-        (signal.SIGKILL, 3.0),
-    ],
-)
+@posix_only
+@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize("moment", ["first process", "postgres answers"])
 def test_an_interrupted_up_leaves_nothing_or_down_removes_it(
-    course: Course, number: signal.Signals, after: float
+    course: Course, signal_name: str, moment: str
 ) -> None:
+    moments: dict[str, Callable[[str], bool]] = {
+        "first process": lambda _: course.has_spawned("mlflow-server"),
+        "postgres answers": lambda printed: "✓ postgres-server" in printed,
+    }
     with course.start("up") as starting:
-        time.sleep(after)
-        starting.send_signal(number)
-        starting.communicate(timeout=60)
-    if number == signal.SIGKILL:
+        course.interrupt(starting, signal_name, once=moments[moment])
+    if signal_name == "SIGKILL":
         course.ok("down")
-    elif after > 0.5:
+    else:
         assert starting.returncode == 130
     assert course.nothing_is_left()
     assert course.run("up", "part1").returncode == 0
+
+
+@posix_only
+@pytest.mark.parametrize("after", [0.1, 0.3, 0.6])
+def test_an_up_that_is_interrupted_while_python_still_starts_leaves_nothing(
+    course: Course, after: float
+) -> None:
+    """By the clock, because nothing is there yet to wait for: any ending is right but a server."""
+    with course.start("up") as starting:
+        time.sleep(after)
+        starting.send_signal(signal.SIGINT)
+        starting.communicate(timeout=60)
+    assert starting.returncode != 0
+    assert course.nothing_is_left()
+
+
+@posix_only
+def test_an_up_that_waits_for_another_gives_up_at_once(course: Course) -> None:
+    from filelock import FileLock
+
+    course.home.path.mkdir(parents=True)
+    with FileLock(course.home.lock_file), course.start("demo") as waiting:
+        time.sleep(2)  # Python's own start; there is nothing else to be seen of the waiting
+        begun = time.monotonic()
+        waiting.send_signal(signal.SIGTERM)
+        waiting.communicate(timeout=60)
+        assert time.monotonic() - begun < 5
+    assert waiting.returncode == 130
+
+
+@posix_only
+def test_a_signal_that_is_ignored_on_purpose_stays_ignored(course: Course) -> None:
+    """`nohup course up` outlives its terminal."""
+    command = "trap '' HUP; exec \"$0\" -m course up part1"
+    with subprocess.Popen(
+        ["sh", "-c", command, sys.executable],
+        cwd=ROOT,
+        env=clean_environment() | course.variables,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as starting:
+        course.interrupt(starting, "SIGHUP", lambda _: course.has_spawned("postgres-server"))
+    assert starting.returncode == 0
+    assert course.pid("postgres-server")
 
 
 @pytest.fixture

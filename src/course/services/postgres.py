@@ -9,6 +9,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, LiteralString
 
 import psutil
 
@@ -16,7 +17,14 @@ from course import processes
 from course.errors import CourseError
 from course.services.base import NotReadyError, Ports, Service
 
+if TYPE_CHECKING:
+    import psycopg
+
 VERSION = "18"
+
+
+class _FullError(Exception):
+    """The server answers that all its connections are taken."""
 
 
 class Postgres(Service):
@@ -51,6 +59,11 @@ class Postgres(Service):
                 )
             self._remove_stale_pid_file()
             return
+        if self.data.exists() and any(self.data.iterdir()):
+            raise CourseError(
+                f"{self.data} holds files, but no PostgreSQL cluster; move the folder away, or "
+                "remove it with `uv run course down --wipe`"
+            )
         self.data.parent.mkdir(parents=True, exist_ok=True)
         for left_over in self.data.parent.glob(f"{self.name}.new-*"):
             shutil.rmtree(left_over)
@@ -77,21 +90,19 @@ class Postgres(Service):
         ]
 
     def probe(self, ports: Ports) -> None:
-        """Log in as the learner will, and make the databases and MLflow's user."""
-        import psycopg  # `course --help` need not wait for it
+        """Log in as the learner will."""
+        try:
+            self._log_in(ports, self.config.postgres_user, self.config.postgres_password).close()
+        except _FullError:
+            return  # a server that says so is at work
+
+    def provision(self, ports: Ports) -> None:
+        """Make the learner's database, and MLflow's with its user."""
         from psycopg import sql
 
         config = self.config
         try:
-            with psycopg.connect(
-                host="127.0.0.1",
-                port=ports[self.name],
-                user=config.postgres_user,
-                password=config.postgres_password,
-                dbname="postgres",
-                autocommit=True,
-                connect_timeout=5,
-            ) as connection:
+            with self._log_in(ports, config.postgres_user, config.postgres_password) as connection:
                 users = _names(connection, "SELECT rolname FROM pg_roles")
                 databases = _names(connection, "SELECT datname FROM pg_database")
                 if config.mlflow_db_user not in users:
@@ -110,14 +121,44 @@ class Postgres(Service):
                                 sql.Identifier(name), sql.Identifier(owner)
                             )
                         )
+            self._log_in(ports, config.mlflow_db_user, config.mlflow_db_password).close()
+        except _FullError as exc:
+            raise CourseError(
+                f"PostgreSQL on port {ports[self.name]} has no connection left; end some of the "
+                "programs that use it and start again"
+            ) from exc
+
+    def _log_in(self, ports: Ports, user: str, password: str) -> "psycopg.Connection":
+        """A connection to the maintenance database, in autocommit."""
+        import psycopg  # `course --help` need not wait for it
+
+        try:
+            return psycopg.connect(
+                host="127.0.0.1",
+                port=ports[self.name],
+                user=user,
+                password=password,
+                dbname="postgres",
+                autocommit=True,
+                connect_timeout=5,
+            )
         except psycopg.OperationalError as exc:
-            if "authentication failed" in str(exc) or "role" in str(exc):
+            word = str(exc)
+            if "too many clients" in word or "remaining connection slots" in word:
+                raise _FullError(word) from exc
+            if "authentication failed" in word or "role" in word:
+                mlflow = user == self.config.mlflow_db_user
+                names = (
+                    ("MLFLOW_DB_USER", "MLFLOW_DB_PASSWORD")
+                    if mlflow
+                    else ("POSTGRES_USER", "POSTGRES_PASSWORD")
+                )
                 raise CourseError(
-                    f"{self.data} was made for another user or password than POSTGRES_USER="
-                    f"{config.postgres_user!r} and POSTGRES_PASSWORD; set them back, or start "
-                    "afresh with `uv run course down --wipe`"
+                    f"{self.data} was made for another user or password than {names[0]}={user!r} "
+                    f"and {names[1]}; set them back, or start afresh with "
+                    "`uv run course down --wipe`"
                 ) from exc
-            raise NotReadyError(str(exc)) from exc
+            raise NotReadyError(word) from exc
 
     def address(self, port: int) -> str:
         """A connection URL without the password."""
@@ -193,8 +234,8 @@ class Postgres(Service):
                 pid_file.unlink()
 
 
-def _names(connection: object, query: str) -> set[str]:
-    return {row[0] for row in connection.execute(query)}  # type: ignore[attr-defined]
+def _names(connection: "psycopg.Connection", query: LiteralString) -> set[str]:
+    return {row[0] for row in connection.execute(query)}
 
 
 def _program(name: str) -> Path:
