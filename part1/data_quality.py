@@ -131,14 +131,20 @@ def print_table(database: str, findings: "list[Finding]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("check", "expected", "found", "verdict", "ids", title=f"iris_data in {database}")
+    table = Table(title=f"iris_data in {database}")
+    table.add_column("check", no_wrap=True)  # by these names the last line speaks of what is bad
+    for column in ("expected", "found", "verdict", "ids"):
+        table.add_column(column)
     for finding in findings:
         ids = ", ".join("null" if i is None else str(i) for i in finding.ids)
         more = finding.offenders - len(finding.ids) if finding.ids else 0
         if more > 0:
             ids += f" and {more:,} more"
         table.add_row(finding.check, finding.expected, finding.found, VERDICTS[finding.ok], ids)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a file has no edge to fold the lines at
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except UnicodeDecodeError as exc:
+        raise BadUsageError(".env in this folder is not in UTF-8: save it as UTF-8") from exc
     except ValidationError as exc:
         problem = exc.errors()[0]
         name = str(problem["loc"][0]).upper()

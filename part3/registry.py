@@ -26,6 +26,7 @@ HASH_TAG = "data_sha256"  # on every version: the snapshot it was trained on
 ROWS_TAG = "data_rows"
 SNAPSHOT = "data.csv"  # the artifact of the run that holds them
 
+USUAL_ADDRESS = Settings.model_fields["mlflow_tracking_uri"].default
 START = "start it with `uv run course up part3`, or with `docker compose up -d --wait` in part3/"
 LOOK = (
     "look with `uv run course status`, or with `docker compose ps` in part3/, then run this again"
@@ -90,6 +91,7 @@ def connect(settings: Settings) -> "MlflowClient":
     except (requests.ConnectionError, requests.Timeout, _NotReadyError) as exc:
         raise WorkFailedError(
             f"no MLflow at {uri} after {settings.mlflow_wait_seconds:g} s; {START}"
+            + (", or correct MLFLOW_TRACKING_URI" if uri != USUAL_ADDRESS else "")
         ) from exc
 
     for name, value in _CLIENT_ENVIRONMENT.items():

@@ -164,11 +164,12 @@ def _verify(model_uri: str, run_id: str, model: "Pipeline", frame: "pd.DataFrame
 def _register(client: "MlflowClient", name: str, info: "ModelInfo", tags: dict[str, str]) -> str:
     from mlflow.exceptions import MlflowException
 
-    try:
-        client.create_registered_model(name)
-    except MlflowException as exc:
-        if exc.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    if not client.search_registered_models(f"name = '{name}'", max_results=1):
+        try:
+            client.create_registered_model(name)
+        except MlflowException as exc:
+            if exc.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody saved in this moment
+                raise
     # The tags come with the version: there is no moment in which it lacks them.
     registered = client.create_model_version(
         name, source=info.model_uri, run_id=info.run_id, tags=tags, model_id=info.model_id

@@ -40,8 +40,13 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except UnicodeDecodeError as exc:
+        raise BadUsageError(".env in this folder is not in UTF-8: save it as UTF-8") from exc
     except ValidationError as exc:
         problem = exc.errors()[0]
         name = str(problem["loc"][0]).upper()
         value = "(hidden)" if "PASSWORD" in name else repr(problem["input"])
-        raise BadUsageError(f"{name} is {value}: {problem['msg'].lower()}") from exc
+        wrong = problem["msg"].lower()
+        if problem["type"] == "string_pattern_mismatch":
+            wrong = "set it to an address that begins with http:// or https://"
+        raise BadUsageError(f"{name} is {value}: {wrong}") from exc

@@ -88,6 +88,12 @@ def test_a_setting_that_cannot_be_used_is_named(
         load_settings()
 
 
+def test_an_address_without_http_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    with pytest.raises(BadUsageError, match="begins with http:// or https://"):
+        load_settings()
+
+
 @pytest.mark.parametrize("script", [PROMOTE, LOAD])
 def test_a_server_that_is_not_up_is_named_with_the_command_that_starts_it(
     run_module: "RunModule", script: str
@@ -98,6 +104,7 @@ def test_a_server_that_is_not_up_is_named_with_the_command_that_starts_it(
     assert "http://127.0.0.1:9" in line
     assert "uv run course up part3" in line
     assert "docker compose up -d --wait" in line
+    assert line.endswith("or correct MLFLOW_TRACKING_URI")
     assert "waiting for MLflow" in done.stderr
 
 
