@@ -38,7 +38,7 @@ _CLIENT_ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",  # the scripts say what happens
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Downloads through the server too. By itself the client goes to S3 with a signed address, at
+    # Downloads through the server too. By itself the client goes to S3 with a presigned URL, at
     # the name by which the server knows S3: one that a laptop outside the containers cannot find.
     "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",
     "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",

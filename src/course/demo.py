@@ -27,11 +27,12 @@ from rich.table import Table
 from course import processes
 from course.errors import CourseError
 from course.home import Home, find_home, repository
+from course.interrupts import deferred, uninterrupted
 from course.services import PARTS, SERVICES
 from course.stack_view import start_line
 from course.starting import Started
 from course.steps import STEPS, Step
-from course.supervisor import Supervisor, uninterrupted
+from course.supervisor import Supervisor
 
 SHOWN_LINES = 8  # of what a step printed; the command itself prints the rest
 
@@ -130,10 +131,8 @@ def _run(step: Step, servers: _Servers, console: Console) -> dict[str, str]:
     begun = time.monotonic()
     # `uv run python` is this interpreter already; asking uv again would only cost time.
     command = [sys.executable, *step.command.removeprefix("uv run python ").split()]
-    process = subprocess.Popen(
-        command,
-        cwd=repository(),
-        env=processes.child_environment(servers.home)
+    environment = (
+        processes.child_environment(servers.home)
         | servers.environ()
         | processes.marks(servers.home, "demo")
         | {
@@ -141,21 +140,29 @@ def _run(step: Step, servers: _Servers, console: Console) -> dict[str, str]:
             "PYTHONIOENCODING": "utf-8",  # what is read below
             "COLUMNS": "100",
             "NO_COLOR": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
+        }
     )
+    process = None
     try:
+        with deferred():
+            process = subprocess.Popen(
+                command,
+                cwd=repository(),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
         output, _ = process.communicate()
     except BaseException:
         with uninterrupted():
             processes.end(processes.of_service(servers.home, "demo", lambda _: False))
-            process.communicate()
+            if process is not None:
+                process.communicate()
         raise
     seconds = time.monotonic() - begun
     failed = process.returncode != 0

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,15 +16,13 @@ from course import env_file, pointing, ports, processes
 from course.config import Config, load_config
 from course.errors import CourseError
 from course.home import Home
+from course.interrupts import uninterrupted
 from course.services import SERVICES, make_services
 from course.starting import Start, Started, problem
 from course.stopping import stop_service
 
 LOCK_SECONDS = 150.0  # longer than the slowest start, so that a second `up` waits for the first
 NEEDED_DISK = 300 * 1024**2  # a fresh PostgreSQL cluster with its log and MLflow's tables
-
-
-_ENDINGS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
 
 class State(StrEnum):
@@ -227,20 +224,6 @@ class Supervisor:
                 f"another `course` command is still starting or stopping services in "
                 f"{self.home.path}; wait for it, or end it, and try again"
             ) from None
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """A second Ctrl-C must not break off the stopping that the first one began."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDINGS}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _remove(home: Home) -> None:

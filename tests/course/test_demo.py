@@ -31,7 +31,11 @@ def test_a_stack_that_ran_before_is_used_and_left_running(course: Course) -> Non
     course.ok("up")
     before = course.pid("mlflow-server")
     with course.start("demo") as demo:
-        read = course.interrupt(demo, "SIGINT", lambda printed: "create the table" in printed)
+        read = course.interrupt(
+            demo,
+            "SIGINT",
+            lambda printed: printed.count("runs already") == 3 and "create the table" in printed,
+        )
     assert read.count("runs already") == 3
     assert demo.returncode == 130
     assert course.pid("mlflow-server") == before
