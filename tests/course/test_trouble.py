@@ -180,8 +180,16 @@ def test_mlflow_goes_on_when_its_database_is_killed_and_started_again(course: Co
 
 
 @posix_only
-@pytest.mark.parametrize("signal_name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
-@pytest.mark.parametrize("moment", ["first process", "postgres answers"])
+@pytest.mark.parametrize(
+    ("signal_name", "moment"),
+    [
+        ("SIGINT", "first process"),
+        ("SIGKILL", "first process"),
+        ("SIGTERM", "postgres answers"),
+        ("SIGHUP", "postgres answers"),
+        ("SIGKILL", "postgres answers"),
+    ],
+)
 def test_an_interrupted_up_leaves_nothing_or_down_removes_it(
     course: Course, signal_name: str, moment: str
 ) -> None:
