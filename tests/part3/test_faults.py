@@ -92,6 +92,8 @@ def mlflow_on(s3_port: int, folder: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environ = clean_environment() | {
+        "COURSE_MLFLOW_BACKEND": f"sqlite:///{folder}/mlflow.db",
+        "COURSE_MLFLOW_ARTIFACTS": "s3://mlflow/",
         "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
         "AWS_ACCESS_KEY_ID": "minio",
         "AWS_SECRET_ACCESS_KEY": "miniostorage",
@@ -100,9 +102,7 @@ def mlflow_on(s3_port: int, folder: Path) -> Iterator[str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    command = [sys.executable, "-m", "mlflow", "server", "--workers=1", f"--port={port}"]
-    command += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db"]
-    command += ["--artifacts-destination=s3://mlflow/"]
+    command = [sys.executable, "-m", "course.services.mlflow_app", str(port)]
     with (folder / "mlflow.log").open("wb") as log:
         server = subprocess.Popen(
             command, cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True
