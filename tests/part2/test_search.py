@@ -196,8 +196,11 @@ def test_bad_usage_is_one_line(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups with signals")
-@pytest.mark.parametrize("dask", [(), ("--dask",)], ids=["threads", "dask"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("dask", "number"),
+    [((), signal.SIGTERM), (("--dask",), signal.SIGINT)],
+    ids=["threads", "dask"],
+)
 def test_an_interrupt_stops_every_process_and_saves_nothing(
     tmp_path: Path, dask: tuple[str, ...], number: signal.Signals
 ) -> None:
