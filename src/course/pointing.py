@@ -40,16 +40,17 @@ def misleading(
     for name, port in stack.items():
         for variable, value in services[name].settings(port).items():
             if variable in exported:
-                read, where, mend = exported[variable], "is exported in this shell", "unset"
+                read, where = exported[variable], "is exported in this shell"
+                remedy = f"`unset {variable}` mends it"
             elif variable in own and variable not in written:
-                read, where, mend = own[variable], "stands in .env", "remove"
+                read, where = own[variable], "stands in .env"
+                remedy = "remove that line to use this server"
             else:
                 continue
             if not _same(read, value):
-                how = f"`unset {variable}` mends it" if mend == "unset" else "remove that line"
                 warnings.append(
                     f"{variable}={read} {where}, so the parts' scripts will not look for {name} "
-                    f"at {value}; {how}"
+                    f"at {value}; {remedy}"
                 )
     return warnings
 
