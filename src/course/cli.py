@@ -113,7 +113,7 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     if status == 130:  # what Typer makes of an interrupt
-        print("interrupted; what this command had started is stopped", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
     raise SystemExit(status)
 
 

@@ -55,7 +55,7 @@ def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
     )
     servers = _Servers(console, steps)
     facts: dict[str, str] = {}
-    stays = False
+    stays = interrupted = False
     try:
         with Progress(*columns, console=console, transient=True) as progress:
             bar = progress.add_task("starting the servers", total=len(steps))
@@ -66,10 +66,15 @@ def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
                 facts |= _run(step, servers, console)
                 progress.advance(bar)
         stays = keep
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
         with uninterrupted():
             if not stays:
                 servers.stop()
+            if interrupted:
+                console.print("\nwhat the demo had started is stopped again")
     _summarise(console, facts, time.monotonic() - begun)
     _say_what_next(console, servers, stays=stays)
 
@@ -106,7 +111,7 @@ class _Servers:
             self._supervisor.cancel()
             self._up.exception()  # waits; a start that was broken off has cleaned up after itself
         self._pool.shutdown()
-        self._supervisor.stop([n for n, news in self.started.items() if not news.reused])
+        self._supervisor.stop([n for n, news in self.started.items() if not news.ran_before])
 
     def environ(self) -> dict[str, str]:
         """The settings that point a step's script at these servers."""
@@ -192,7 +197,7 @@ def _summarise(console: Console, facts: dict[str, str], seconds: float) -> None:
 
 
 def _say_what_next(console: Console, servers: _Servers, *, stays: bool) -> None:
-    running = {n: each for n, each in servers.started.items() if stays or each.reused}
+    running = {n: each for n, each in servers.started.items() if stays or each.ran_before}
     stopped = {n: each for n, each in servers.started.items() if n not in running}
     if running:
         console.print("\nThese servers run; open:")

@@ -1,10 +1,9 @@
 """The block of `.env` that belongs to `course`: where the scripts find servers that had to move.
 
-Everything outside the block is the learner's and is kept byte for byte.
+Everything outside the block is the learner's and is kept; only a newline at its end may be added.
 """
 
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def write_block(path: Path, values: Mapping[str, str]) -> None:
     """Replace the block by one with `values`; without values remove it, and an empty file too."""
     outside, had_block = _split(path)
     if not values:
-        if had_block and not outside.strip():
+        if had_block and not outside.strip() and not path.is_symlink():
             path.unlink()
         elif had_block:
             write_atomically(path, outside)
@@ -59,18 +58,27 @@ def write_block(path: Path, values: Mapping[str, str]) -> None:
 def _split(path: Path) -> tuple[str, bool]:
     """The text outside the block, and whether there is a block.
 
-    Bytes that are not UTF-8 (a comment in an older Korean encoding) come through unchanged.
+    Bytes that are not UTF-8 (a comment in an older Korean encoding) come through unchanged. So do
+    lines that somebody has put into the block, and whatever follows a block that lost its end.
     """
     if not path.exists():
         return "", False
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        text = file.read()
-    before, first, rest = text.partition(_FIRST)
-    if not first:
-        return text, False
-    inside, last, after = rest.partition(_LAST)
-    if not last:
-        ours = "|".join(sorted(BLOCK_VARIABLES))
-        block = re.match(rf"\s*(?:(?:{ours})=.*\s*)*", inside)
-        after = inside[block.end() :] if block else inside
-    return before + after.lstrip("\r\n"), True
+        lines = file.read().splitlines(keepends=True)
+    outside: list[str] = []
+    inside = ends = False
+    for number, line in enumerate(lines):
+        mark = line.strip()
+        if mark in {_FIRST, _LAST}:
+            inside = mark == _FIRST
+            ends = _next_mark(lines[number + 1 :]) == _LAST
+        elif inside and line.partition("=")[0] in BLOCK_VARIABLES:
+            continue
+        else:
+            inside = inside and ends
+            outside.append(line)
+    return "".join(outside), any(line.strip() == _FIRST for line in lines)
+
+
+def _next_mark(lines: list[str]) -> str | None:
+    return next((mark for line in lines if (mark := line.strip()) in {_FIRST, _LAST}), None)

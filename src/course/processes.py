@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,13 +31,15 @@ class RunRecord:
     pid: int
     started: float
     port: int
-    fingerprint: str
+    fingerprint: str = ""
 
 
-def fingerprint(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """A hash of what a service is started with; it tells a change and keeps the passwords."""
-    text = json.dumps([list(command), sorted(environment.items())])
-    return hashlib.sha256(text.encode()).hexdigest()
+def fingerprint(environment: Mapping[str, str]) -> str:
+    """A hash of the settings that a service is started with; it tells a change, no password.
+
+    Not of the command: it spells programs out, and those are not always found by the same path.
+    """
+    return hashlib.sha256(json.dumps(sorted(environment.items())).encode()).hexdigest()
 
 
 def marks(home: Home, service: str) -> dict[str, str]:
@@ -82,8 +84,7 @@ def spawn(
     # A service outlives the command that starts it, on purpose. To Python it is done, else Python
     # would warn of a child that was forgotten.
     child.returncode = 0
-    started_with = fingerprint(command, environment)
-    record = RunRecord(process.pid, process.create_time(), port, started_with)
+    record = RunRecord(process.pid, process.create_time(), port, fingerprint(environment))
     write_atomically(home.run_record(service), json.dumps(asdict(record)))
     return process
 

@@ -20,8 +20,12 @@ def show_start(part: str | None) -> None:
     names = named(part)
     console = Console(soft_wrap=True)
     supervisor = Supervisor(find_home())
-    with console.status(f"starting {', '.join(names)} ..."):
-        stack = supervisor.up(names, report=lambda news: console.print(start_line(news)))
+    try:
+        with console.status(f"starting {', '.join(names)} ..."):
+            stack = supervisor.up(names, report=lambda news: console.print(start_line(news)))
+    except KeyboardInterrupt:
+        console.print("what this command had started is stopped again")
+        raise
     for warning in supervisor.misleading_variables(stack):
         console.print(f"[yellow]![/] {escape(warning)}")
     console.print("`uv run course status` shows them, `uv run course down` stops them", style="dim")

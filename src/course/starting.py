@@ -15,6 +15,7 @@ from course.stopping import stop_service
 
 # A busy server, or one whose database has just come back, needs a moment.
 GRACE_SECONDS = 15.0
+DEAF_SECONDS = 3.0  # after that, who has not answered for so long is not asked to stop any more
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Started:
     preferred_port: int
     seconds: float
     reused: bool
+    ran_before: bool
     holder: str | None
 
 
@@ -38,6 +40,7 @@ class Start:
         service: Service,
         ports: dict[str, int],
         reused: bool,
+        ran_before: bool,
         holder: str | None,
         cancelled: threading.Event,
         spawning: threading.Lock,
@@ -45,10 +48,12 @@ class Start:
         self.service = service
         self.ports = ports
         self.reused = reused
+        self.ran_before = ran_before
         self.holder = holder
         self.cancelled = cancelled
         self.spawning = spawning
         self.ready = threading.Event()
+        self._begun = False  # from the moment at which a former process is no longer
         self._log_begins = 0  # where this start's lines begin in the log, in bytes
         self.last_word = ""
 
@@ -57,11 +62,15 @@ class Start:
         begun = time.monotonic()
         service, name = self.service, self.service.name
         process = None
-        if self.reused:
+        patience = None
+        if self.ran_before:  # it is left in peace until its successor can start, or is not needed
             self._wait_for_needs(others, process)
+        if self.reused:
             self.reused = self._answers_within(GRACE_SECONDS)
+            patience = DEAF_SECONDS
         if not self.reused:
-            stop_service(service)  # what is alive but deaf, or was started with other settings
+            self._begun = True
+            stop_service(service, patience)
             service.prepare()
             process = self._spawn()
             self._wait_for_needs(others, process)
@@ -74,8 +83,14 @@ class Start:
             service.preferred_port,
             time.monotonic() - begun,
             self.reused,
+            self.ran_before,
             self.holder,
         )
+
+    @property
+    def to_be_stopped(self) -> bool:
+        """Whether a failure of the whole leaves this service down: it was, or is of no use now."""
+        return self._begun and not (self.ran_before and self.ready.is_set())
 
     def _wait_for_needs(self, others: dict[str, "Start"], process: psutil.Process | None) -> None:
         for need in self.service.needs:

@@ -87,11 +87,12 @@ class Supervisor:
                     service=self.services[name],
                     ports=stack,
                     reused=name in fit,
+                    ran_before=alive[name] is not None,
                     holder=holders.get(name),
                     cancelled=cancelled,
                     spawning=self._spawning,
                 )
-                for name in self._with_outdated(names, alive, fit)
+                for name in self._with_stranded(names, alive, fit)
             }
             try:
                 self._run(starts, report)
@@ -99,7 +100,7 @@ class Supervisor:
                 with uninterrupted():
                     self.cancel()
                     self._cancelled = threading.Event()  # the next `up` begins afresh
-                    self._stop([n for n, start in starts.items() if not start.reused])
+                    self._stop([n for n, start in starts.items() if start.to_be_stopped])
                 raise
             return stack
 
@@ -161,19 +162,18 @@ class Supervisor:
         service = self.services[name]
         if any(need not in stack for need in service.needs):
             return True  # what it needs is down and not wanted now; nothing is known to be wrong
-        wanted = processes.fingerprint(service.command(stack), service.environment(stack))
-        return record.fingerprint == wanted
+        return record.fingerprint == processes.fingerprint(service.environment(stack))
 
-    def _with_outdated(
+    def _with_stranded(
         self, names: Sequence[str], alive: dict[str, processes.RunRecord | None], fit: list[str]
     ) -> list[str]:
-        """`names`, and what runs on one of them but was started for another port or password."""
-        return [
-            name
-            for name in SERVICES
-            if name in names
-            or (alive[name] and name not in fit and set(self.services[name].needs) & set(names))
-        ]
+        """`names`, and what runs but would look in vain for one of them, with all that it needs."""
+        wanted = set(names)
+        for name, service in self.services.items():
+            begins_anew = {need for need in service.needs if need in names and not alive[need]}
+            if alive[name] and name not in fit and begins_anew:
+                wanted |= {name, *service.needs}
+        return [name for name in SERVICES if name in wanted]
 
     def _run(self, starts: dict[str, "Start"], report: Callable[[Started], None]) -> None:
         pool = ThreadPoolExecutor(len(starts))

@@ -3,11 +3,13 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -22,6 +24,16 @@ from tests.conftest import ROOT, clean_environment
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send such a signal")
 # Who holds a port that a test has taken: macOS tells that to root only.
 HOLDER = "another program" if sys.platform == "darwin" else "python"
+
+
+@contextmanager
+def taken(port: int | str) -> Iterator[None]:
+    """Listen on a port, as soon as whoever had it is gone."""
+    deadline = time.monotonic() + 10
+    while not ports.is_free(int(port)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with socket.create_server(("127.0.0.1", int(port))):
+        yield
 
 
 class Course:

@@ -1,7 +1,6 @@
 """What changes between two calls of `course`: ports, passwords, the clock, the learner's `.env`."""
 
 import json
-import socket
 from pathlib import Path
 
 import psycopg
@@ -11,7 +10,7 @@ from course import env_file, pointing
 from course.config import Config
 from course.home import Home
 from course.services import make_services
-from tests.course.conftest import Course
+from tests.course.conftest import Course, taken
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +27,7 @@ def log_text(course: Course, uri_port: str, text: str) -> None:
 def test_mlflow_follows_its_artifact_store_to_another_port(course: Course) -> None:
     course.ok("up")
     course.kill("mlflow-artifact-store")
-    course.nothing_is_left(within=0.5)
-    with socket.create_server(("127.0.0.1", int(course.variables["S3_PORT"]))):
+    with taken(course.variables["S3_PORT"]):
         printed = course.ok("up")
     assert "mlflow-artifact-store listens on" in printed
     assert printed.count("runs already") == 1  # PostgreSQL only
@@ -45,22 +43,55 @@ def test_a_new_password_of_the_artifact_store_reaches_mlflow(course: Course) -> 
         assert "another-secret" not in record.read_text()
 
 
-def test_another_password_of_mlflows_database_is_explained(course: Course) -> None:
+def test_who_asks_for_part_1_leaves_the_servers_of_part_3_as_they_are(course: Course) -> None:
     course.ok("up")
-    course.ok("down")
+    mlflow = course.pid("mlflow-server")
+    course.variables["MINIO_ROOT_PASSWORD"] = "another-secret"
+    course.ok("up", "part1")
+    assert course.pid("mlflow-server") == mlflow
+    log_text(course, course.variables["MLFLOW_PORT"], "kept")
+
+
+def test_mlflow_finds_the_database_that_part_1_has_moved(course: Course) -> None:
+    course.ok("up")
+    course.kill("postgres-server")
+    with taken(course.variables["POSTGRES_PORT"]):
+        printed = course.ok("up", "part1")
+    assert "postgres-server listens on" in printed
+    assert "✓ mlflow-server" in printed
+    log_text(course, course.variables["MLFLOW_PORT"], "kept")
+
+
+def test_another_password_of_mlflows_database_is_explained_and_stops_nothing(
+    course: Course,
+) -> None:
+    course.ok("up")
     course.variables["MLFLOW_DB_PASSWORD"] = "different"
     done = course.run("up")
     assert done.returncode == 1
     assert "another user or password than MLFLOW_DB_USER='mlflowuser'" in done.stderr
     del course.variables["MLFLOW_DB_PASSWORD"]
+    assert course.ok("status").count("running") == 3
 
 
-def test_a_bucket_name_that_s3_refuses_is_bad_usage(course: Course) -> None:
-    course.variables["S3_BUCKET"] = "My Bucket"
-    done = course.run("up")
+@pytest.mark.parametrize("name", ["My Bucket", "ab", "a..b"])
+def test_a_bucket_name_that_s3_refuses_is_bad_usage(course: Course, name: str) -> None:
+    course.variables["S3_BUCKET"] = name
+    done = course.run("up", "mlflow-artifact-store")
     assert done.returncode == 2
-    assert "S3_BUCKET is 'My Bucket'" in done.stderr
+    assert f"S3_BUCKET is {name!r}" in done.stderr
     assert course.nothing_is_left()
+
+
+def test_a_server_that_an_older_course_has_started_keeps_its_port(course: Course) -> None:
+    course.ok("up", "part1")
+    record = course.home.run_record("postgres-server")
+    older = json.loads(record.read_text())
+    del older["fingerprint"]
+    record.write_text(json.dumps(older))
+    assert "is held by" not in course.ok("up", "part1")
+    with course.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_profile_of_the_learners_cloud_does_not_matter(course: Course) -> None:

@@ -80,3 +80,25 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     write_block(path, {"S3_PORT": "9002"})
     assert path.is_symlink()
     assert "S3_PORT=9002" in kept.read_text()
+
+
+def test_nothing_of_the_learners_is_lost_with_a_block_that_somebody_has_edited(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / ".env"
+    write_block(path, {"S3_PORT": "9002"})
+    first, port, last = path.read_text().splitlines(keepends=True)
+    path.write_text(f"A=1\n{first}{port}MY=precious\n{first}{port}B=2\n{last}\n\nC=3\n")
+    write_block(path, {})
+    assert path.read_text() == "A=1\nMY=precious\nB=2\n\n\nC=3\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a link takes an administrator on Windows")
+def test_a_linked_file_that_only_held_the_block_is_emptied(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.env"
+    write_block(kept, {"S3_PORT": "9002"})
+    path = tmp_path / ".env"
+    path.symlink_to(kept)
+    write_block(path, {})
+    assert path.is_symlink()
+    assert kept.read_text() == ""

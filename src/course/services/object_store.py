@@ -6,6 +6,8 @@ import sysconfig
 from course.errors import CourseError, CourseUsageError
 from course.services.base import NotReadyError, Ports, Service
 
+_BAD_NAME = "InvalidBucketName"
+
 
 class ObjectStore(Service):
     """An S3 server whose buckets are folders on disk."""
@@ -74,13 +76,18 @@ class ObjectStore(Service):
             getattr(client, operation)(**arguments)
         except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
             pass
-        except ParamValidationError:
-            raise CourseUsageError(
-                f"S3_BUCKET is {self.config.s3_bucket!r}: set it to a bucket name of 3 to 63 "
-                "lower-case letters, digits, dots and hyphens"
-            ) from None
+        except ParamValidationError as exc:
+            raise self._bad_bucket() from exc
         except (BotoCoreError, ClientError) as exc:
+            if isinstance(exc, ClientError) and exc.response["Error"]["Code"] == _BAD_NAME:
+                raise self._bad_bucket() from exc
             raise NotReadyError(str(exc)) from exc
+
+    def _bad_bucket(self) -> CourseUsageError:
+        return CourseUsageError(
+            f"S3_BUCKET is {self.config.s3_bucket!r}: set it to a bucket name of 3 to 63 "
+            "lower-case letters, digits, dots and hyphens"
+        )
 
     def address(self, port: int) -> str:
         """The S3 endpoint."""
