@@ -242,7 +242,8 @@ def test_a_cluster_that_is_lost_is_one_line(tmp_path: Path) -> None:
     log = tmp_path / "log"
     try:
         scheduler = start(*dask, "scheduler", "--port", str(port), *quiet, log=tmp_path / "s")
-        start(*dask, "worker", address, "--nthreads", "1", *quiet, log=tmp_path / "w")
+        worker = ("worker", address, "--nthreads", "1", "--no-nanny")
+        start(*dask, *worker, *quiet, log=tmp_path / "w")
         args = ("--candidates", "20000", "--output", str(tmp_path / "none"))
         module = (sys.executable, "-m", "part2.search_train", "--dask", address)
         process = start(*module, *args, log=log)
