@@ -16,7 +16,9 @@ REGISTRY = re.compile(
     r"|https?://[^\s\"'<>]+/simple\b|files\.python[h]osted\.org|https?://[^\s/]*artifactory"
     r"|https?://[^\s/:]*\.(?:internal|corp|lan)\b"
 )
-HOME = re.compile(r"(?<![\w.}-])(?:/home/\w|/Users/\w|/root/[\w.]|/work/\w|[A-Za-z]:\\Users\\\w)")
+HOME = re.compile(
+    r"(?<![\w.}-])(?:/(?:home|Users|work)\b/\w|/(?:root)\b/[\w.]|[A-Za-z]:\\(?:Users)\b\\\w)"
+)
 UNFINISHED = re.compile(r"\b(?:T[O]DO|F[I]XME|X[X]X)\b(?!\(#\d+\))")
 HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
 BINARY = {".png"}
@@ -159,10 +161,11 @@ def test_neither_models_nor_data_nor_large_files_are_kept() -> None:
         (REGISTRY, "--index-url " + "https://host/a", "-o requirements.txt"),
         (REGISTRY, "see https://host/pypi" + "/simple/", "a simple thing"),
         (REGISTRY, "http://mirror" + ".internal/x", "http://localhost:5001"),
-        (HOME, "cd /home" + "/somebody/course", "the home folder"),
-        (HOME, "/Users" + "/somebody", "GET /api/Users/1"),
+        (HOME, "cd /ho" + "me/somebody/course", "the home folder"),
+        (HOME, "/Us" + "ers/somebody", "GET /api/Users/1"),
+        (HOME, "cd /wo" + "rk/course", "part-time/wo" + "rk/life"),
         (HOME, "C:\\Users" + "\\somebody", "C:\\course"),
-        (HOME, "see /root" + "/.bashrc", "${HOME}/root"),
+        (HOME, "see /ro" + "ot/.bashrc", "${HOME}/ro" + "ot"),
         (UNFINISHED, "# TO" + "DO: later", "# TO" + "DO(#12): later"),
         (HANGUL, "\ud30c\ud2b8", "part"),
     ],

@@ -25,7 +25,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the servers running.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Run the lessons' commands, from an empty database to a prediction."""
+    """Run the lessons' commands, from the database to a prediction."""
     from course.demo import run_demo
 
     run_demo(keep=keep)
