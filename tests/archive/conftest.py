@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT, Database, Mlflow, Server, clean_environment
 
+RUN_ID = re.compile(r"^Run ID : ([0-9a-f]{32})$", re.MULTILINE)
 ACCURACY = re.compile(r"^(?:Load Model )?(Train|Valid) Accuracy : (\S+)$", re.MULTILINE)
 
 type Accuracies = dict[str, float]
@@ -84,6 +85,7 @@ def copy_archive(
         new_text['database="mydatabase"'] = f'database="{database.name}"'
     if mlflow is not None:
         new_text["http://localhost:5001"] = mlflow.uri
+        new_text["http://localhost:9000"] = f"http://localhost:{mlflow.s3_port}"
     replaced = dict.fromkeys(new_text, 0)
     for script in (ROOT / "archive" / part).glob("*.py"):
         text = script.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The archive's compose file still starts, with its fixed names and port moved out of the way."""
+"""The archive's compose files still work, with fixed names and ports moved out of the way."""
 
 import time
 from collections.abc import Iterator
@@ -6,29 +6,47 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import requests
 
+from tests.archive.conftest import RUN_ID, accuracies, copy_archive
 from tests.compose import Compose
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Database, Mlflow, RunModule
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture
-def part1(tmp_path: Path) -> Iterator[Compose]:
-    """A copy of archive/part1 whose port is free and whose containers have names of their own."""
-    for file in (ROOT / "archive" / "part1").iterdir():
+def copied(part: str, folder: Path, ports: dict[str, str]) -> Compose:
+    """A copy of an archived compose project with free ports and container names of its own."""
+    for file in (ROOT / "archive" / part).iterdir():
         if file.is_file():
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    project = Compose(tmp_path, ("docker-compose.yaml",))
-    file = tmp_path / "docker-compose.yaml"
+            (folder / file.name).write_bytes(file.read_bytes())
+    project = Compose(folder, ("docker-compose.yaml",))
+    file = folder / "docker-compose.yaml"
     text = file.read_text(encoding="utf-8")
-    for old, new in {
-        "5432:5432": f"{project.ports['POSTGRES_PORT']}:5432",
-        "container_name: ": f"container_name: {project.name}-",
-    }.items():
+    moved = {
+        fixed: f"{project.ports[variable]}:{fixed.split(':')[1]}"
+        for fixed, variable in ports.items()
+    }
+    for old, new in {**moved, "container_name: ": f"container_name: {project.name}-"}.items():
         assert old in text
         text = text.replace(old, new)
     file.write_text(text, encoding="utf-8")
+    return project
+
+
+@pytest.fixture
+def part1(tmp_path: Path) -> Iterator[Compose]:
+    """The archive's database and generator."""
+    project = copied("part1", tmp_path, {"5432:5432": "POSTGRES_PORT"})
+    yield project
+    project.down()
+
+
+@pytest.fixture
+def part3(tmp_path: Path) -> Iterator[Compose]:
+    """The archive's MLflow with its two stores."""
+    ports = {"5001:5000": "MLFLOW_PORT", "9000:9000": "S3_PORT", "9001:9001": "S3_CONSOLE_PORT"}
+    project = copied("part3", tmp_path, ports)
     yield project
     project.down()
 
@@ -60,3 +78,37 @@ def test_the_generator_fills_the_database_of_its_compose_file(part1: Compose) ->
         time.sleep(0.5)
 
     assert rows(part1.ports["POSTGRES_PORT"]) >= 2
+
+
+def answers(url: str) -> bool:
+    """Whether a server says that it is well."""
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_model_survives_the_death_of_both_stores_of_its_compose_file(
+    part3: Compose, database: Database, run_module: RunModule, tmp_path: Path
+) -> None:
+    run_module("part1.data_generator", "--count", "200", "--bulk", env=database.environ, check=True)
+    part3.run("up", "--build", "--detach")
+    uri = f"http://localhost:{part3.ports['MLFLOW_PORT']}"
+    deadline = time.monotonic() + 120
+    while not answers(f"{uri}/health") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    old = copy_archive("part3", scripts, database, Mlflow(uri, part3.ports["S3_PORT"]))
+
+    saved = old.run("save_model_to_registry.py", "--model-name", "sk_model")
+    run_id = RUN_ID.search(saved)
+    assert run_id is not None, saved
+    for store in ("mlflow-backend-store", "mlflow-artifact-store"):
+        part3.kill(store)
+    part3.run("up", "--detach")
+    loaded = old.run(
+        "load_model_from_registry.py", "--model-name", "sk_model", "--run-id", run_id[1]
+    )
+
+    assert accuracies(loaded) == accuracies(saved)

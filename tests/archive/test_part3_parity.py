@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,12 +8,10 @@ from sklearn.model_selection import train_test_split
 from part1.schema import FEATURES
 from part3.dataset import RANDOM_STATE, TRAIN_SIZE, Split, split
 from part3.training import score, train
-from tests.archive.conftest import Accuracies, accuracies, copy_archive
+from tests.archive.conftest import RUN_ID, Accuracies, accuracies, copy_archive
 from tests.conftest import Database, Mlflow, RunModule
 
 pytestmark = pytest.mark.slow
-
-RUN_ID = re.compile(r"^Run ID : ([0-9a-f]{32})$", re.MULTILINE)
 
 
 def scored(data: Split) -> Accuracies:
