@@ -76,15 +76,16 @@ class Start:
             self._wait_for_needs(others, process)
         self._wait_until(self._is_ready, process, self)
         self.ready.set()
+        port = self.ports[name]
         return Started(
-            name,
-            service.address(self.ports[name]),
-            self.ports[name],
-            service.preferred_port,
-            time.monotonic() - begun,
-            self.reused,
-            self.ran_before,
-            self.holder,
+            name=name,
+            address=service.address(port),
+            port=port,
+            preferred_port=service.preferred_port,
+            seconds=time.monotonic() - begun,
+            reused=self.reused,
+            ran_before=self.ran_before,
+            holder=self.holder,
         )
 
     @property

@@ -161,16 +161,6 @@ def test_a_port_of_ones_own_in_env_reaches_the_scripts(course: Course) -> None:
     assert course.home.env_file.read_text() == f"S3_PORT={own}\n"
 
 
-def test_a_folder_that_is_no_cluster_is_refused_and_kept(course: Course) -> None:
-    data = course.home.data("postgres-server")
-    data.mkdir(parents=True)
-    (data / "letter.txt").write_text("mine")
-    done = course.run("up", "part1")
-    assert done.returncode == 1
-    assert "holds files, but no PostgreSQL cluster" in done.stderr
-    assert (data / "letter.txt").read_text() == "mine"
-
-
 def test_a_tick_mark_that_the_terminal_lacks_is_no_reason_to_fail(course: Course) -> None:
     course.variables["PYTHONIOENCODING"] = "cp1252"
     assert "? postgres-server" in course.ok("up", "part1")

@@ -40,15 +40,24 @@ def test_a_port_that_is_no_port_is_named(course: Course) -> None:
     course.variables["POSTGRES_PORT"] = "20001"
 
 
-def test_a_data_folder_of_another_version_is_refused_and_kept(course: Course) -> None:
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("PG_VERSION", "16\n", "was made by PostgreSQL 16, this is 18"),
+        ("letter.txt", "mine", "holds files, but no PostgreSQL cluster"),
+    ],
+)
+def test_a_data_folder_that_is_not_ours_is_refused_and_kept(
+    course: Course, name: str, text: str, said: str
+) -> None:
     data = course.home.data("postgres-server")
     data.mkdir(parents=True)
-    (data / "PG_VERSION").write_text("16\n")
+    (data / name).write_text(text)
     done = course.run("up", "part1")
     assert done.returncode == 1
-    assert "was made by PostgreSQL 16, this is 18" in done.stderr
+    assert said in done.stderr
     assert "course down --wipe" in done.stderr
-    assert (data / "PG_VERSION").read_text() == "16\n"
+    assert (data / name).read_text() == text
     assert course.nothing_is_left()
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING, Literal, LiteralString
 
 import psutil
 
@@ -92,7 +92,7 @@ class Postgres(Service):
     def probe(self, ports: Ports) -> None:
         """Log in as the learner will."""
         try:
-            self._log_in(ports, self.config.postgres_user, self.config.postgres_password).close()
+            self._log_in(ports, "POSTGRES").close()
         except _FullError:
             return  # a server that says so is at work
 
@@ -102,7 +102,7 @@ class Postgres(Service):
 
         config = self.config
         try:
-            with self._log_in(ports, config.postgres_user, config.postgres_password) as connection:
+            with self._log_in(ports, "POSTGRES") as connection:
                 users = _names(connection, "SELECT rolname FROM pg_roles")
                 databases = _names(connection, "SELECT datname FROM pg_database")
                 if config.mlflow_db_user not in users:
@@ -121,17 +121,21 @@ class Postgres(Service):
                                 sql.Identifier(name), sql.Identifier(owner)
                             )
                         )
-            self._log_in(ports, config.mlflow_db_user, config.mlflow_db_password).close()
+            self._log_in(ports, "MLFLOW_DB").close()
         except _FullError as exc:
             raise CourseError(
                 f"PostgreSQL on port {ports[self.name]} has no connection left; end some of the "
                 "programs that use it and start again"
             ) from exc
 
-    def _log_in(self, ports: Ports, user: str, password: str) -> "psycopg.Connection":
-        """A connection to the maintenance database, in autocommit."""
+    def _log_in(
+        self, ports: Ports, whose: Literal["POSTGRES", "MLFLOW_DB"]
+    ) -> "psycopg.Connection":
+        """A connection to the maintenance database, in autocommit, as the user of a variable."""
         import psycopg  # `course --help` need not wait for it
 
+        user: str = getattr(self.config, f"{whose}_USER".lower())
+        password: str = getattr(self.config, f"{whose}_PASSWORD".lower())
         try:
             return psycopg.connect(
                 host="127.0.0.1",
@@ -147,15 +151,9 @@ class Postgres(Service):
             if "too many clients" in word or "remaining connection slots" in word:
                 raise _FullError(word) from exc
             if "authentication failed" in word or "role" in word:
-                mlflow = user == self.config.mlflow_db_user
-                names = (
-                    ("MLFLOW_DB_USER", "MLFLOW_DB_PASSWORD")
-                    if mlflow
-                    else ("POSTGRES_USER", "POSTGRES_PASSWORD")
-                )
                 raise CourseError(
-                    f"{self.data} was made for another user or password than {names[0]}={user!r} "
-                    f"and {names[1]}; set them back, or start afresh with "
+                    f"{self.data} was made for another user or password than {whose}_USER={user!r} "
+                    f"and {whose}_PASSWORD; set them back, or start afresh with "
                     "`uv run course down --wipe`"
                 ) from exc
             raise NotReadyError(word) from exc
