@@ -20,6 +20,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "part1": (Postgres.name,),
     "part2": (Postgres.name,),
     "part3": (Postgres.name, ObjectStore.name, MlflowServer.name),
+    "part5": (Postgres.name,),
+    "part6": (Postgres.name, ObjectStore.name, MlflowServer.name),
 }
 
 

@@ -1,0 +1,130 @@
+"""The same API with users that survive a restart: in SQLite, or in PostgreSQL by one variable.
+
+uv run uvicorn part5.crud_sql:app --port 8000
+USERS_DATABASE_URL=postgresql+psycopg://myuser:mypassword@localhost:5432/mydatabase \
+    uv run uvicorn part5.crud_sql:app --port 8000
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response, status
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+
+from part5 import problems
+from part5.limits import BodyLimit
+from part5.problems import ProblemError, documented
+from part5.settings import Settings
+from part5.user_store import ChangedError, NameTakenError, User, UserStore
+from part5.users import Page, UserId, UserIn, UserOut
+
+settings = Settings()
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open the database before the first request; close it after the last one is answered."""
+    app.state.users = await run_in_threadpool(UserStore, settings.users_database_url)
+    yield
+    app.state.users.close()
+
+
+app = FastAPI(title="CRUD in a database", lifespan=lifespan)
+problems.install(app)
+app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+
+
+def users(request: Request) -> UserStore:
+    """The store that the lifespan opened."""
+    store: UserStore = request.app.state.users
+    return store
+
+
+Users = Annotated[UserStore, Depends(users)]
+KnownId = Annotated[UserId, Path()]
+Match = Annotated[
+    str | None,
+    Header(description="The ETag of the user as you read it.", examples=['"1"']),
+]
+
+
+@app.get("/health", responses=documented(503))
+def health(store: Users) -> dict[str, str]:
+    """Say that the process answers and its database does."""
+    try:
+        store.ping()
+    except SQLAlchemyError as exc:
+        raise ProblemError(503, "the database does not answer") from exc
+    return {"status": "ok"}
+
+
+@app.post("/users", status_code=status.HTTP_201_CREATED, responses=documented(400, 409, 413))
+def create_user(user: UserIn, store: Users, response: Response) -> UserOut:
+    """Add a user and say where it is."""
+    try:
+        made = store.add(user)
+    except NameTakenError:
+        raise ProblemError(409, f"the name {user.name!r} is taken") from None
+    response.headers["Location"] = f"/users/{made.id}"
+    return _answer(made, response)
+
+
+@app.get("/users")
+def list_users(
+    store: Users,
+    after: Annotated[
+        int, Query(ge=0, le=2**63 - 1, description="The last number of the page before.")
+    ] = 0,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Page:
+    """Return a page of users in the order of their numbers."""
+    found = store.page(after, limit + 1)
+    shown = [UserOut.model_validate(user) for user in found[:limit]]
+    more = f"/users?after={shown[-1].id}&limit={limit}" if len(found) > limit else None
+    return Page(users=shown, next=more)
+
+
+@app.get("/users/{user_id}", responses=documented(404))
+def read_user(user_id: KnownId, store: Users, response: Response) -> UserOut:
+    """Return a user; its ETag is what an update must bring back."""
+    found = store.get(user_id)
+    if found is None:
+        raise ProblemError(404, f"there is no user {user_id}")
+    return _answer(found, response)
+
+
+@app.put("/users/{user_id}", responses=documented(400, 404, 409, 412, 413, 428))
+def update_user(
+    user_id: KnownId, user: UserIn, store: Users, response: Response, if_match: Match = None
+) -> UserOut:
+    """Replace a user, if nobody has changed it since it was read."""
+    if if_match is None:
+        raise ProblemError(428, "send If-Match with the ETag of the user as you read it")
+    number = if_match.strip('"')
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise ProblemError(412, f"{if_match!r} is no ETag of this user")
+    try:
+        changed = store.replace(user_id, user, int(number))
+    except NameTakenError:
+        raise ProblemError(409, f"the name {user.name!r} is taken") from None
+    except ChangedError as exc:
+        raise ProblemError(
+            412, f'user {user_id} was changed meanwhile (ETag "{exc.version}"); read it again'
+        ) from None
+    if changed is None:
+        raise ProblemError(404, f"there is no user {user_id}")
+    return _answer(changed, response)
+
+
+@app.delete("/users/{user_id}", status_code=status.HTTP_204_NO_CONTENT, responses=documented(404))
+def delete_user(user_id: KnownId, store: Users) -> None:
+    """Remove a user."""
+    if not store.remove(user_id):
+        raise ProblemError(404, f"there is no user {user_id}")
+
+
+def _answer(user: User, response: Response) -> UserOut:
+    response.headers["ETag"] = f'"{user.version}"'
+    return UserOut.model_validate(user)
