@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from part2.command import BadUsageError, WorkFailedError
-from part2.schema import FEATURES, LABELS, MAX_CM
+from part2.iris import FEATURES, LABELS, MAX_CM
 
 TRAIN_SIZE = 0.8
 SEED = 2022

@@ -14,7 +14,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score
 
 from part2.command import WorkFailedError
 from part2.dataset import Split
-from part2.schema import LABEL_NAMES, LABELS
+from part2.iris import LABEL_NAMES, LABELS
 
 # On a new machine it reports that it lists the fonts, which is news to nobody.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from part2.database import connected
-from part2.schema import FEATURES, check_columns, iris_data
+from part2.iris import FEATURES
+from part2.schema import check_columns, iris_data
 from part2.settings import Settings
 
 if TYPE_CHECKING:

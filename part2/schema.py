@@ -1,4 +1,4 @@
-"""The table `iris_data` as the data pipeline makes it, and what training needs of it."""
+"""The table `iris_data` as the data pipeline makes it."""
 
 from sqlalchemy import (
     BigInteger,
@@ -19,11 +19,7 @@ from sqlalchemy import (
 )
 
 from part2.command import WorkFailedError
-
-FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
-LABELS = (0, 1, 2)
-LABEL_NAMES = ("setosa", "versicolor", "virginica")
-MAX_CM = 30.0  # the longest petal of any iris is below 15 cm; twice that is a broken ruler
+from part2.iris import FEATURES, MAX_CM
 
 metadata = MetaData()
 

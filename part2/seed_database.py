@@ -15,8 +15,9 @@ from sqlalchemy import Connection, func, select, text
 
 from part2.command import BadUsageError, DebugOption, WorkFailedError, run
 from part2.database import connected
+from part2.iris import FEATURES
 from part2.repeat import repeat
-from part2.schema import FEATURES, check_columns, iris_data, metadata
+from part2.schema import check_columns, iris_data, metadata
 from part2.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from part3.command import WorkFailedError
+from part3.iris import FEATURES, LABEL_NAMES, LABELS
 from part3.newest_rows import COLUMNS, newest_rows
-from part3.schema import FEATURES, LABEL_NAMES, LABELS
 from part3.settings import Settings
 
 if TYPE_CHECKING:

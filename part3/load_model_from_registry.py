@@ -14,6 +14,7 @@ import typer
 
 from part3.command import BadUsageError, DebugOption, WorkFailedError, run
 from part3.dataset import Split, from_csv, sha256, split
+from part3.iris import FEATURES, LABEL_NAMES
 from part3.registry import (
     CHAMPION,
     HASH_TAG,
@@ -25,7 +26,6 @@ from part3.registry import (
     unknown_version,
     versions_of,
 )
-from part3.schema import FEATURES, LABEL_NAMES
 from part3.settings import load_settings
 from part3.training import features, score
 

@@ -6,7 +6,8 @@ from sqlalchemy import Row, select
 
 from part3.command import WorkFailedError
 from part3.database import connected
-from part3.schema import FEATURES, LABELS, MAX_CM, check_columns, iris_data
+from part3.iris import FEATURES, LABELS, MAX_CM
+from part3.schema import check_columns, iris_data
 from part3.settings import Settings
 
 COLUMNS = ("id", *FEATURES, "target")

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 CHAMPION = "champion"
 HASH_TAG = "data_sha256"  # on every version: the snapshot it was trained on
 ROWS_TAG = "data_rows"
+MODEL_HASH_TAG = "model_sha256"  # the files of the model, as `file_hashes.digest` sums them up
 SNAPSHOT = "data.csv"  # the artifact of the run that holds them
 
 USUAL_ADDRESS = Settings.model_fields["mlflow_tracking_uri"].default

@@ -18,7 +18,16 @@ import typer
 
 from part3.command import BadUsageError, DebugOption, WorkFailedError, run
 from part3.dataset import RANDOM_STATE, TRAIN_SIZE, Split, read_frame, sha256, split, to_csv
-from part3.registry import HASH_TAG, ROWS_TAG, SNAPSHOT, ModelNameOption, connect, explained
+from part3.file_hashes import digest, file_hashes
+from part3.registry import (
+    HASH_TAG,
+    MODEL_HASH_TAG,
+    ROWS_TAG,
+    SNAPSHOT,
+    ModelNameOption,
+    connect,
+    explained,
+)
 from part3.settings import load_settings
 from part3.training import Scores, draw_confusion_matrix, features, score, train
 
@@ -67,10 +76,14 @@ def save_model_to_registry(
             run_id = active.info.run_id
             info = _log_run(model, data, frame, scores)
             log.info("artifacts uploaded, reading them back")
-            _verify(info.model_uri, run_id, model, frame)
+            uploaded = _verify(info.model_uri, run_id, model, frame)
             if stop_requested():
                 raise KeyboardInterrupt
-            tags = {HASH_TAG: sha256(to_csv(frame)), ROWS_TAG: str(len(frame))}
+            tags = {
+                HASH_TAG: sha256(to_csv(frame)),
+                ROWS_TAG: str(len(frame)),
+                MODEL_HASH_TAG: digest(uploaded),
+            }
             number = _register(client, model_name, info, tags)
 
     print(f"Train Accuracy : {scores.train_accuracy}")
@@ -143,8 +156,13 @@ def _log_run(model: "Pipeline", data: Split, frame: "pd.DataFrame", scores: Scor
     return info
 
 
-def _verify(model_uri: str, run_id: str, model: "Pipeline", frame: "pd.DataFrame") -> None:
-    """Read back what was uploaded; only what can be loaded again is worth a version number."""
+def _verify(
+    model_uri: str, run_id: str, model: "Pipeline", frame: "pd.DataFrame"
+) -> dict[str, str]:
+    """Read back what was uploaded; only what can be loaded again is worth a version number.
+
+    Returns the SHA-256 of each file of the model.
+    """
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:
@@ -152,13 +170,18 @@ def _verify(model_uri: str, run_id: str, model: "Pipeline", frame: "pd.DataFrame
             artifact_uri=mlflow.get_artifact_uri(SNAPSHOT), dst_path=folder
         )
         same_data = Path(path).read_bytes() == to_csv(frame)
-        again = mlflow.sklearn.load_model(model_uri, dst_path=folder)
+        model_folder = Path(folder, "model")
+        model_folder.mkdir()
+        mlflow.artifacts.download_artifacts(artifact_uri=model_uri, dst_path=str(model_folder))
+        uploaded = file_hashes(model_folder)
+        again = mlflow.sklearn.load_model(str(model_folder))
     inputs = features(frame)
     if not same_data or (again.predict(inputs) != model.predict(inputs)).any():
         raise WorkFailedError(
             f"nothing was registered: the artifact store gave back something else than was "
             f"uploaded to run {run_id}; check the store, then run this again"
         )
+    return uploaded
 
 
 def _register(client: "MlflowClient", name: str, info: "ModelInfo", tags: dict[str, str]) -> str:

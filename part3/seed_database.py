@@ -15,8 +15,9 @@ from sqlalchemy import Connection, func, select, text
 
 from part3.command import BadUsageError, DebugOption, WorkFailedError, run
 from part3.database import connected
+from part3.iris import FEATURES
 from part3.repeat import repeat
-from part3.schema import FEATURES, check_columns, iris_data, metadata
+from part3.schema import check_columns, iris_data, metadata
 from part3.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from part3.dataset import Split
-from part3.schema import FEATURES, LABEL_NAMES, LABELS
+from part3.iris import FEATURES, LABEL_NAMES, LABELS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -50,7 +50,6 @@ VARIABLES = {
     "MODEL_API_PORT": "8000",
     "MODEL_API_URL": "http://localhost:8000",
     "MODEL_WATCH_SECONDS": "0",
-    "MAX_BATCH_ROWS": "1000",
     "RECORD_PREDICTIONS": "true",
     "RECORD_QUEUE_ROWS": "100000",
 }

@@ -17,7 +17,7 @@ from part2.dataset import (
     split_measurements,
     split_rows,
 )
-from part2.schema import FEATURES
+from part2.iris import FEATURES
 
 
 def drawn_with_replacement(rows: int, seed: int) -> Dataset:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from part3.command import WorkFailedError
 from part3.dataset import from_csv, sha256, split, to_csv
+from part3.iris import FEATURES
 from part3.newest_rows import COLUMNS
-from part3.schema import FEATURES
 
 centimetres = st.floats(min_value=0.001, max_value=30, allow_nan=False)
 measurements = st.lists(

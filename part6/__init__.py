@@ -1,0 +1,1 @@
+"""Part 6: a registered model, downloaded and served."""

@@ -1,0 +1,74 @@
+"""Serve the downloaded model over HTTP.
+
+uv run uvicorn part6.app:app --port 8000
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from part6 import problems
+from part6.command import BadUsageError
+from part6.draining import Drain, SayGoodbye
+from part6.limits import BodyLimit
+from part6.metrics import CountRequests
+from part6.model_routes import model_routes
+from part6.predict_routes import predict_routes
+from part6.prediction_table import PredictionTable
+from part6.recorder import Recorder
+from part6.serving import Serving
+from part6.settings import Settings, load_settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the server: routes, limits, and what runs beside the requests."""
+    serving = Serving(settings)
+    drain = Drain()
+    recorder = (
+        Recorder(PredictionTable(settings), settings.record_queue_rows)
+        if settings.record_predictions
+        else None
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """Load the model before the first request; write every prediction after the last one."""
+        await serving.load()
+        if recorder is not None:
+            recorder.start()
+        watcher = (
+            asyncio.create_task(serving.watch(settings.model_watch_seconds))
+            if settings.model_watch_seconds
+            else None
+        )
+        with drain.on_sigterm():
+            yield
+        if watcher is not None:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+        if recorder is not None:
+            await asyncio.to_thread(recorder.close)
+
+    app = FastAPI(title="Iris", summary="A registered model over HTTP.", lifespan=lifespan)
+    problems.install(app)
+    app.include_router(predict_routes(serving, recorder))
+    app.include_router(model_routes(serving, drain, settings.model_api_key))
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(SayGoodbye, drain=drain)
+    app.add_middleware(CountRequests)
+    return app
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except BadUsageError as exc:  # uvicorn would show the traceback of an import
+        print(f"error: {exc}", file=sys.stderr)
+        raise SystemExit(exc.exit_status) from None
+
+
+app = create_app(_settings())

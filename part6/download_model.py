@@ -1,0 +1,234 @@
+"""Download a registered model: verified, converted if asked, and put in place in one step.
+
+uv run python -m part6.download_model --model-name sk_model --alias champion --onnx
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from filelock import FileLock, Timeout
+
+from part6.choosing import check_choice, find_version
+from part6.command import DebugOption, WorkFailedError, run
+from part6.estimator import ask, load_skops, score_kind
+from part6.fetch import fetch_model, fetch_snapshot
+from part6.file_hashes import digest, file_hashes
+from part6.iris import FEATURES
+from part6.manifest import (
+    ONNX,
+    REFERENCE,
+    SKOPS,
+    Column,
+    Manifest,
+    OnnxCheck,
+    Smoke,
+    read_manifest,
+    write_manifest,
+)
+from part6.onnx_model import compare, convert
+from part6.registry import ModelNameOption, connect, explained
+from part6.settings import load_settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import Model
+    from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 120
+LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx", "skops")
+
+
+def download_model(
+    model_name: ModelNameOption,
+    run_id: Annotated[str | None, typer.Option(help="The version that this run made.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="The version of this number.")] = None,
+    alias: Annotated[
+        str | None, typer.Option(help="The version of this alias (default: MODEL_ALIAS).")
+    ] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Convert to ONNX, and keep it if it agrees.")
+    ] = False,
+    debug: DebugOption = False,  # noqa: ARG001 - read by run()
+) -> None:
+    """Download one version of a model into MODEL_DIR and make it the one that is served."""
+    check_choice(run_id, version, alias)
+    settings = load_settings()
+    if run_id is None and version is None:
+        alias = alias or settings.model_alias
+    client = connect(settings)
+    with (
+        explained(settings, f"{model_name!r} was not downloaded, what was there stays"),
+        _incoming(settings.model_dir) as incoming,
+    ):
+        chosen = find_version(client, model_name, run_id, version, alias)
+        log.info("%s version %s, made by run %s", model_name, chosen.version, chosen.run_id)
+        verified = fetch_model(chosen, incoming / "registered")
+        snapshot = fetch_snapshot(client, chosen, incoming / "snapshot")
+        made = _prepare(chosen, incoming, snapshot, onnx=onnx)
+        manifest = _put_in_place(
+            settings.model_dir,
+            incoming / "model",
+            made.model_copy(update={"alias": alias, "verified": verified}),
+        )
+    _report(settings.model_dir, manifest)
+
+
+@contextmanager
+def _incoming(model_dir: Path) -> Iterator[Path]:
+    """A folder of this download alone, on the disk where the model will stay; one at a time."""
+    try:
+        model_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(model_dir / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another download into %s is running, waiting for it", model_dir)
+            lock.acquire(timeout=LOCK_SECONDS)
+        try:
+            for left in model_dir.glob(".incoming-*"):  # by one that was killed
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(dir=model_dir, prefix=".incoming-") as folder:
+                yield Path(folder)
+        finally:
+            lock.release()
+    except Timeout as exc:
+        raise WorkFailedError(
+            f"another download into {model_dir} is still running after {LOCK_SECONDS} s"
+        ) from exc
+    except OSError as exc:
+        raise WorkFailedError(
+            f"{exc.filename or model_dir}: {exc.strerror}; set MODEL_DIR"
+        ) from exc
+
+
+def _prepare(version: "ModelVersion", incoming: Path, snapshot: Path, *, onnx: bool) -> Manifest:
+    """Lay the files to be served into `incoming`/model and describe them."""
+    import pandas as pd
+    from mlflow.models import Model
+
+    registered = Model.load(str(incoming / "registered"))
+    signature = _signature(version, registered)
+    folder = incoming / "model"
+    folder.mkdir()
+    shutil.copy(incoming / "registered" / _skops_file(version, registered), folder / SKOPS)
+    model = load_skops(folder / SKOPS)
+
+    frame = pd.read_csv(snapshot)[list(FEATURES)]
+    rows = frame.to_numpy()
+    answers = ask(model, rows)
+    frame.assign(iris_class=answers.classes).to_csv(
+        folder / REFERENCE, index=False, lineterminator="\n"
+    )
+    check = _convert(model, rows, folder / ONNX) if onnx else None
+    # The first row of each class that it predicts for its own training rows.
+    shown = [int((answers.classes == label).argmax()) for label in sorted({*answers.classes})]
+    return Manifest(
+        name=version.name,
+        version=int(version.version),
+        run_id=str(version.run_id),
+        alias=None,
+        downloaded_at=datetime.now(UTC),
+        folder="",
+        files=file_hashes(folder),
+        verified=False,
+        signature=signature,
+        score_kind=score_kind(model),
+        onnx_wanted=onnx,
+        onnx=check,
+        smoke=Smoke(
+            rows=rows[shown].tolist(),
+            iris_class=answers.classes[shown].tolist(),
+            scores=answers.scores[shown].tolist(),
+        ),
+        libraries={name: installed(name) for name in LIBRARIES},
+    )
+
+
+def _signature(version: "ModelVersion", registered: "Model") -> list[Column]:
+    """Read the model's columns, which must be those that the API asks for."""
+    inputs = registered.signature.inputs.inputs if registered.signature else []
+    columns = [Column(name=column.name, type=column.type.name) for column in inputs]
+    if [column.name for column in columns] != list(FEATURES):
+        wants = ", ".join(str(column.name) for column in columns) or "columns it does not name"
+        raise WorkFailedError(
+            f"version {version.version} of {version.name!r} wants {wants}; this API sends "
+            f"{', '.join(FEATURES)}"
+        )
+    return columns
+
+
+def _skops_file(version: "ModelVersion", registered: "Model") -> str:
+    """Name the model's file, if loading it cannot run code that somebody put into it."""
+    flavor = registered.flavors.get("sklearn", {})
+    # MLflow trusts what the model itself lists; an uploader could have listed anything.
+    if flavor.get("serialization_format") != "skops" or flavor.get("skops_trusted_types"):
+        raise WorkFailedError(
+            f"version {version.version} is not a plain skops model of scikit-learn's own types; "
+            "loading it could run foreign code, so it was not loaded"
+        )
+    if (made_with := flavor.get("sklearn_version")) != installed("scikit-learn"):
+        log.warning("saved by scikit-learn %s, loaded by another version", made_with)
+    return str(flavor["pickled_model"])
+
+
+def _convert(model: "Pipeline", rows: "NDArray[np.float64]", file: Path) -> OnnxCheck | None:
+    """Write the ONNX file if it gives the same answers; say so if it does not."""
+    try:
+        converted = convert(model)
+        check = compare(model, converted, rows)
+    except WorkFailedError as exc:
+        log.warning("%s; scikit-learn will serve", exc)
+        return None
+    file.write_bytes(converted)
+    return check
+
+
+def _put_in_place(model_dir: Path, folder: Path, manifest: Manifest) -> Manifest:
+    """Move `folder` beside the model that is served now, then point the manifest to it."""
+    name = f"{manifest.version}-{digest(manifest.files)[:12]}"
+    final = model_dir / name
+    if final.exists():  # the same files again; the old ones may have been damaged since
+        shutil.rmtree(final)
+    folder.rename(final)
+    try:
+        before = read_manifest(model_dir).folder
+    except WorkFailedError:  # none, or a broken one: this one takes its place
+        before = name
+    manifest = manifest.model_copy(update={"folder": name})
+    write_manifest(model_dir, manifest)
+    for old in model_dir.glob("*-*/"):
+        # A server may be about to read the files that the manifest named a moment ago.
+        if old.name not in {name, before}:
+            shutil.rmtree(old)
+    return manifest
+
+
+def _report(model_dir: Path, manifest: Manifest) -> None:
+    alias = f" @{manifest.alias}" if manifest.alias else ""
+    print(f"model   {manifest.name} version {manifest.version}{alias}")
+    print(f"run     {manifest.run_id}")
+    print(f"files   {len(manifest.files)} in {model_dir / manifest.folder}")
+    print(f"SHA-256 {'as registered' if manifest.verified else 'recorded, none was registered'}")
+    if manifest.onnx is None:
+        print("serves  with scikit-learn")
+    else:
+        print(
+            f"serves  with ONNX Runtime: same class for {manifest.onnx.rows} of "
+            f"{manifest.onnx.rows} rows, scores within {manifest.onnx.largest_score_difference:.0e}"
+        )
+
+
+if __name__ == "__main__":
+    run(download_model)

@@ -1,0 +1,126 @@
+"""What lies in the model folder: one file says which model it is and what each file must hold.
+
+MODEL_DIR/manifest.json      what is served now; replaced in one step
+MODEL_DIR/3-1f0c.../         the files that it names, never changed once they are there
+"""
+
+import os
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from part6.command import WorkFailedError
+from part6.file_hashes import file_hashes
+
+FILE = "manifest.json"
+SKOPS = "model.skops"
+ONNX = "model.onnx"
+REFERENCE = "reference.csv"  # the rows of the training snapshot, with what this model says of them
+
+DOWNLOAD = "`uv run python -m part6.download_model --model-name sk_model`"
+AGAIN = f"download it again with {DOWNLOAD}"
+
+ScoreKind = Literal["decision_function", "probability"]
+
+
+class Column(BaseModel):
+    """One column of the signature."""
+
+    name: str
+    type: str
+
+
+class Smoke(BaseModel):
+    """Rows whose answers are known: a loaded model must repeat them before it may serve."""
+
+    rows: list[list[float]]
+    iris_class: list[int]
+    scores: list[list[float]]
+
+
+class OnnxCheck(BaseModel):
+    """How the converted model compared with the original on the rows it was trained with."""
+
+    rows: int
+    largest_score_difference: float
+
+
+class Manifest(BaseModel):
+    """The model that lies there, and how to know that it is this one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    version: int
+    run_id: str
+    alias: str | None  # the alias it follows; None: this very version was asked for
+    downloaded_at: datetime
+    folder: str
+    files: dict[str, str]  # path in the folder to SHA-256
+    verified: bool  # whether the registry had a checksum to compare with
+    signature: list[Column]
+    score_kind: ScoreKind
+    onnx_wanted: bool
+    onnx: OnnxCheck | None
+    smoke: Smoke
+    libraries: dict[str, str]
+
+
+class NoModelError(WorkFailedError):
+    """Nothing has been downloaded yet."""
+
+
+def read_manifest(model_dir: Path) -> Manifest:
+    """Read which model lies in `model_dir`.
+
+    Raises:
+        NoModelError: there is none.
+        WorkFailedError: what is there is no manifest.
+    """
+    file = model_dir / FILE
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError as exc:
+        raise NoModelError(f"there is no model in {model_dir}; get one with {DOWNLOAD}") from exc
+    except OSError as exc:
+        raise WorkFailedError(f"{file} cannot be read: {exc.strerror}") from exc
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as exc:
+        fault = exc.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "the file"
+        raise WorkFailedError(
+            f"{file} is not a manifest ({where}: {fault['msg'].lower()}); {AGAIN}"
+        ) from exc
+
+
+def write_manifest(model_dir: Path, manifest: Manifest) -> None:
+    """Make `manifest` the one that counts, in one step: a reader sees the old one or the new."""
+    with tempfile.NamedTemporaryFile("w", dir=model_dir, delete=False, encoding="utf-8") as file:
+        file.write(manifest.model_dump_json(indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(model_dir / FILE)
+
+
+def check_files(model_dir: Path, manifest: Manifest) -> Path:
+    """Return the folder of the model's files when each of them is what the manifest says.
+
+    Raises:
+        WorkFailedError: a file is missing or holds something else.
+    """
+    folder = model_dir / manifest.folder
+    found = file_hashes(folder)
+    for name, expected in manifest.files.items():
+        if name not in found:
+            raise WorkFailedError(f"{folder / name} is missing; {AGAIN}")
+        if found[name] != expected:
+            raise WorkFailedError(
+                f"{folder / name} is not the file that was downloaded: its SHA-256 is "
+                f"{found[name]}, {FILE} says {expected}; {AGAIN}"
+            )
+    return folder

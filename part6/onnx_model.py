@@ -1,0 +1,84 @@
+"""The same model for ONNX Runtime: converted, compared with the original, and asked."""
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from part6.command import WorkFailedError
+from part6.estimator import Answers, ask, score_kind
+from part6.manifest import OnnxCheck
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+    from sklearn.pipeline import Pipeline
+
+INPUT = "rows"
+TOLERANCE = 1e-5  # of scores; ONNX Runtime computes an SVC's kernel in float32: 1e-7 is usual
+
+
+def convert(model: "Pipeline") -> bytes:
+    """Write a scikit-learn pipeline as ONNX: input (n, 4) double, outputs classes and scores.
+
+    Raises:
+        WorkFailedError: skl2onnx has no converter for a step.
+    """
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import DoubleTensorType
+    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
+
+    options = {"zipmap": False}
+    if score_kind(model) == "decision_function":
+        options["raw_scores"] = True
+    try:
+        with warnings.catch_warnings():
+            # skl2onnx reads attributes of SVC that scikit-learn 1.11 will no longer have.
+            warnings.simplefilter("ignore", FutureWarning)
+            converted = to_onnx(
+                model,
+                initial_types=[(INPUT, DoubleTensorType([None, 4]))],
+                options={id(model): options},
+            )
+    except (MissingConverter, MissingShapeCalculator, NameError, RuntimeError) as exc:
+        raise WorkFailedError(f"no ONNX: {str(exc).strip().splitlines()[0]}") from exc
+    return bytes(converted.SerializeToString())
+
+
+def open_session(onnx: bytes) -> "InferenceSession":
+    """Open a model for inference on one thread.
+
+    Raises:
+        WorkFailedError: these bytes are no ONNX model.
+    """
+    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidProtobuf
+
+    options = SessionOptions()
+    # For a few rows of four numbers, waking other threads costs more than they save.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        return InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidProtobuf) as exc:
+        raise WorkFailedError(f"ONNX Runtime cannot open the model: {exc}") from exc
+
+
+def ask_session(session: "InferenceSession", rows: NDArray[np.float64]) -> Answers:
+    """Predict `rows` (n, 4) in cm, columns in the order of FEATURES."""
+    return Answers(*session.run(None, {INPUT: rows}))
+
+
+def compare(model: "Pipeline", onnx: bytes, rows: NDArray[np.float64]) -> OnnxCheck:
+    """Ask both models for all `rows` and return how far their scores are apart.
+
+    Raises:
+        WorkFailedError: they disagree about a class, or a score differs by more than TOLERANCE.
+    """
+    original, converted = ask(model, rows), ask_session(open_session(onnx), rows)
+    different = int((original.classes != converted.classes).sum())
+    if different:
+        raise WorkFailedError(f"no ONNX: {different} of {len(rows)} rows get another class")
+    largest = float(np.abs(original.scores - converted.scores).max())
+    if not largest <= TOLERANCE:
+        raise WorkFailedError(f"no ONNX: a score differs by {largest:.3g}")
+    return OnnxCheck(rows=len(rows), largest_score_difference=largest)

@@ -1,0 +1,109 @@
+"""The table `iris_prediction`: what was asked, what was answered, by which version, how fast."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+
+from part6.iris import FEATURES
+from part6.settings import Settings
+
+CREATE = f"""
+    CREATE TABLE IF NOT EXISTS iris_prediction (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        timestamp timestamptz NOT NULL,
+        {", ".join(f"{name} double precision NOT NULL" for name in FEATURES)},
+        iris_class integer NOT NULL,
+        model_version integer NOT NULL,
+        latency_ms double precision NOT NULL
+    )
+"""
+COPY = f"""
+    COPY iris_prediction (timestamp, {", ".join(FEATURES)}, iris_class, model_version, latency_ms)
+    FROM STDIN (FORMAT BINARY)
+"""
+TYPES = ["timestamptz", *["float8"] * len(FEATURES), "int4", "int4", "float8"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The rows of one request (n, 4) in cm with their classes (n,)."""
+
+    at: float  # seconds since 1970
+    rows: Sequence[Sequence[float]]
+    classes: Sequence[int]
+    model_version: int
+    latency_ms: float
+
+
+class PredictionTable:
+    """Writes into the table over a connection that it opens when it needs one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection: psycopg.Connection | None = None
+        self._unsure: str | None = None  # transaction whose commit was not answered
+
+    def write(self, batch: Sequence[Recorded]) -> None:
+        """Write all rows of `batch`, or none of them; call it again with the same after a failure.
+
+        Raises:
+            psycopg.Error: the database is away or refused.
+        """
+        try:
+            connection = self._connected()
+            if self._is_written(connection):
+                return
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_current_xact_id()::text")
+                (transaction,) = cursor.fetchone() or ("",)
+                with cursor.copy(COPY) as copy:
+                    copy.set_types(TYPES)
+                    for row in _rows(batch):
+                        copy.write_row(row)
+            self._unsure = transaction
+            connection.commit()
+            self._unsure = None
+        except psycopg.Error:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _is_written(self, connection: psycopg.Connection) -> bool:
+        """Whether the commit that got no answer took place all the same."""
+        if self._unsure is None:
+            return False
+        status = connection.execute("SELECT pg_xact_status(%s::xid8)", [self._unsure]).fetchone()
+        connection.commit()
+        self._unsure = None
+        return status == ("committed",)
+
+    def _connected(self) -> psycopg.Connection:
+        if self._connection is None:
+            self._connection = psycopg.connect(
+                host=self._settings.postgres_host,
+                port=self._settings.postgres_port,
+                user=self._settings.postgres_user,
+                password=self._settings.postgres_password.get_secret_value(),
+                dbname=self._settings.postgres_db,
+                connect_timeout=3,
+                application_name="part6",
+            )
+            # Two servers that start at once: the second waits and finds the table there.
+            self._connection.execute("SELECT pg_advisory_xact_lock(hashtext('iris_prediction'))")
+            self._connection.execute(CREATE)
+            self._connection.commit()
+        return self._connection
+
+
+def _rows(batch: Sequence[Recorded]) -> Iterator[tuple[object, ...]]:
+    for entry in batch:
+        at = datetime.fromtimestamp(entry.at, UTC)
+        for (a, b, c, d), iris_class in zip(entry.rows, entry.classes, strict=True):
+            yield at, a, b, c, d, iris_class, entry.model_version, entry.latency_ms

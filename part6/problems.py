@@ -1,0 +1,129 @@
+"""Errors as RFC 9457 problem documents, whoever raises them: the API, FastAPI or a bug."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Fault(BaseModel):
+    """One value of a request that cannot be used."""
+
+    where: str = Field(examples=["body.name"])
+    what: str = Field(examples=["String should have at least 1 character"])
+
+
+class Problem(BaseModel):
+    """What went wrong, for a program (`status`, `type`) and for a person (`title`, `detail`)."""
+
+    type: str = "about:blank"
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["there is no user 7"])
+    errors: list[Fault] | None = None
+
+
+class ProblemError(Exception):
+    """Raise it anywhere in a request; the client gets the problem document."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+
+def response(
+    status: int,
+    detail: str,
+    errors: list[Fault] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """A problem document as an HTTP response."""
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    content = problem.model_dump(exclude_none=True)
+    return JSONResponse(content, status, headers, MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers these statuses with a problem document."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with a problem document, and say so in its OpenAPI document."""
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _bug)
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        own = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= own.pop("$defs", {}) | {"Problem": own}
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                if "422" in operation["responses"]:  # FastAPI's own shape of it, which we replace
+                    operation["responses"]["422"] = documented(422)[422]
+        for replaced in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(replaced, None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+async def _problem(_: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, ProblemError)
+    return response(exc.status, exc.detail, headers=exc.headers)
+
+
+async def _http(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, HTTPException)
+    headers = dict(exc.headers) if exc.headers else None
+    if exc.status_code == 405:  # by itself the header names the methods of the first route only
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
+    return response(exc.status_code, str(exc.detail), headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """The methods that the path of a request has."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    found: set[str] = set()
+    for route in routes:
+        match, _ = route.matches(request.scope)
+        if match != Match.NONE:
+            found |= route.methods or set()
+    return found
+
+
+async def _invalid(_: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, RequestValidationError)
+    errors = [Fault(where=".".join(map(str, e["loc"])), what=e["msg"]) for e in exc.errors()]
+    named = ", ".join(error.where for error in errors[:5])
+    return response(422, f"the request cannot be used: {named}", errors[:20])
+
+
+async def _bug(request: Request, exc: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+    return response(
+        500, "something went wrong here, not in your request; it is in the server's log"
+    )

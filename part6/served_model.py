@@ -1,0 +1,69 @@
+"""The model that answers: loaded from the model folder, proved, and from then on unchangeable."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from part6.command import WorkFailedError
+from part6.estimator import Answers, ask, load_skops
+from part6.iris import FEATURES
+from part6.manifest import AGAIN, ONNX, SKOPS, Manifest, check_files, read_manifest
+from part6.onnx_model import TOLERANCE, ask_session, open_session
+
+Runtime = Literal["onnxruntime", "scikit-learn"]
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One version of a model; a request holds on to it, so that no answer mixes two versions."""
+
+    manifest: Manifest
+    runtime: Runtime
+    predict: Callable[[NDArray[np.float64]], Answers]  # rows (n, 4) in cm
+
+
+def load_served_model(model_dir: Path) -> ServedModel:
+    """Load the model that the manifest in `model_dir` names.
+
+    Raises:
+        NoModelError: nothing has been downloaded.
+        WorkFailedError: a file is missing or changed, the model wants other columns, or it does
+            not give the answers it gave when it was downloaded.
+    """
+    manifest = read_manifest(model_dir)
+    folder = check_files(model_dir, manifest)
+    if [column.name for column in manifest.signature] != list(FEATURES):
+        raise WorkFailedError(
+            f"the model in {folder} wants other columns than {', '.join(FEATURES)}; {AGAIN}"
+        )
+    model = _open(manifest, folder)
+    _prove(model)
+    return model
+
+
+def _open(manifest: Manifest, folder: Path) -> ServedModel:
+    if manifest.onnx is not None:
+        session = open_session((folder / ONNX).read_bytes())
+        return ServedModel(manifest, "onnxruntime", lambda rows: ask_session(session, rows))
+    estimator = load_skops(folder / SKOPS)
+    return ServedModel(manifest, "scikit-learn", lambda rows: ask(estimator, rows))
+
+
+def _prove(model: ServedModel) -> None:
+    """Raise WorkFailedError unless the model repeats the answers that its manifest holds."""
+    smoke = model.manifest.smoke
+    answers = model.predict(np.array(smoke.rows))
+    expected = np.array(smoke.scores)
+    if (
+        answers.classes.tolist() != smoke.iris_class
+        or answers.scores.shape != expected.shape
+        or not np.abs(answers.scores - expected).max() <= TOLERANCE
+    ):
+        raise WorkFailedError(
+            f"version {model.manifest.version} of {model.manifest.name!r} does not give the "
+            f"answers it gave when it was downloaded (with {model.runtime}); {AGAIN}"
+        )

@@ -1,0 +1,59 @@
+"""Addresses, keys and limits: from the environment, with this part's compose defaults."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from part6.command import BadUsageError
+
+HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable of the same name."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", protected_namespaces=())
+
+    postgres_host: str = "localhost"
+    postgres_port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    postgres_user: str = "myuser"
+    postgres_password: SecretStr = SecretStr("mypassword")
+    postgres_db: str = "mydatabase"
+    db_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
+
+    mlflow_tracking_uri: HttpAddress = "http://localhost:5001"
+    mlflow_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
+
+    model_name: str = "sk_model"
+    model_alias: str = "champion"
+    model_dir: Path = Path("artifacts/part6/model")
+    model_api_url: HttpAddress = "http://localhost:8000"
+    model_api_key: Annotated[SecretStr, Field(min_length=1)] = SecretStr("mykey")
+    model_watch_seconds: Annotated[float, Field(ge=0)] = 0.0
+
+    max_body_bytes: Annotated[int, Field(ge=1)] = 1_000_000
+    record_predictions: bool = True
+    record_queue_rows: Annotated[int, Field(ge=1)] = 100_000
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; an override that is not None wins over the environment.
+
+    Raises:
+        BadUsageError: a variable holds a value that cannot be used.
+    """
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})  # type: ignore[arg-type]
+    except UnicodeDecodeError as exc:
+        raise BadUsageError(".env in this folder is not in UTF-8: save it as UTF-8") from exc
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        name = str(problem["loc"][0]).upper()
+        secret = "PASSWORD" in name or "KEY" in name
+        value = "(hidden)" if secret else repr(problem["input"])
+        wrong = problem["msg"].lower()
+        if problem["type"] == "string_pattern_mismatch":
+            wrong = "set it to an address that begins with http:// or https://"
+        raise BadUsageError(f"{name} is {value}: {wrong}") from exc
