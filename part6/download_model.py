@@ -18,36 +18,21 @@ from filelock import FileLock, Timeout
 
 from part6.choosing import check_choice, find_version
 from part6.command import DebugOption, WorkFailedError, run
-from part6.estimator import ask, load_skops, score_kind
 from part6.fetch import fetch_model, fetch_snapshot
-from part6.file_hashes import digest, file_hashes
+from part6.file_hashes import digest
 from part6.iris import FEATURES
-from part6.manifest import (
-    ONNX,
-    REFERENCE,
-    SKOPS,
-    Column,
-    Manifest,
-    OnnxCheck,
-    Smoke,
-    read_manifest,
-    write_manifest,
-)
-from part6.onnx_model import compare, convert
+from part6.manifest import Column, Manifest
+from part6.model_folder import Contents, lay_out, put_in_place
 from part6.registry import ModelNameOption, connect, explained
 from part6.settings import load_settings
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import Model
-    from numpy.typing import NDArray
-    from sklearn.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 120
-LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx", "skops")
 
 
 def download_model(
@@ -76,12 +61,20 @@ def download_model(
         log.info("%s version %s, made by run %s", model_name, chosen.version, chosen.run_id)
         verified = fetch_model(chosen, incoming / "registered")
         snapshot = fetch_snapshot(client, chosen, incoming / "snapshot")
-        made = _prepare(chosen, incoming, snapshot, onnx=onnx)
-        manifest = _put_in_place(
-            settings.model_dir,
-            incoming / "model",
-            made.model_copy(update={"alias": alias, "verified": verified}),
+        signature, contents = _prepare(chosen, incoming, snapshot, onnx=onnx)
+        manifest = Manifest(
+            name=model_name,
+            version=int(chosen.version),
+            run_id=str(chosen.run_id),
+            alias=alias,
+            downloaded_at=datetime.now(UTC),
+            folder=f"{chosen.version}-{digest(contents.files)[:12]}",
+            verified=verified,
+            signature=signature,
+            onnx_wanted=onnx,
+            **contents._asdict(),
         )
+        put_in_place(settings.model_dir, incoming / "model", manifest)
     _report(settings.model_dir, manifest)
 
 
@@ -113,47 +106,18 @@ def _incoming(model_dir: Path) -> Iterator[Path]:
         ) from exc
 
 
-def _prepare(version: "ModelVersion", incoming: Path, snapshot: Path, *, onnx: bool) -> Manifest:
-    """Lay the files to be served into `incoming`/model and describe them."""
+def _prepare(
+    version: "ModelVersion", incoming: Path, snapshot: Path, *, onnx: bool
+) -> tuple[list[Column], Contents]:
+    """Lay the files to be served into `incoming`/model."""
     import pandas as pd
     from mlflow.models import Model
 
     registered = Model.load(str(incoming / "registered"))
     signature = _signature(version, registered)
-    folder = incoming / "model"
-    folder.mkdir()
-    shutil.copy(incoming / "registered" / _skops_file(version, registered), folder / SKOPS)
-    model = load_skops(folder / SKOPS)
-
-    frame = pd.read_csv(snapshot)[list(FEATURES)]
-    rows = frame.to_numpy()
-    answers = ask(model, rows)
-    frame.assign(iris_class=answers.classes).to_csv(
-        folder / REFERENCE, index=False, lineterminator="\n"
-    )
-    check = _convert(model, rows, folder / ONNX) if onnx else None
-    # The first row of each class that it predicts for its own training rows.
-    shown = [int((answers.classes == label).argmax()) for label in sorted({*answers.classes})]
-    return Manifest(
-        name=version.name,
-        version=int(version.version),
-        run_id=str(version.run_id),
-        alias=None,
-        downloaded_at=datetime.now(UTC),
-        folder="",
-        files=file_hashes(folder),
-        verified=False,
-        signature=signature,
-        score_kind=score_kind(model),
-        onnx_wanted=onnx,
-        onnx=check,
-        smoke=Smoke(
-            rows=rows[shown].tolist(),
-            iris_class=answers.classes[shown].tolist(),
-            scores=answers.scores[shown].tolist(),
-        ),
-        libraries={name: installed(name) for name in LIBRARIES},
-    )
+    file = incoming / "registered" / _skops_file(version, registered)
+    rows = pd.read_csv(snapshot)[list(FEATURES)].to_numpy()
+    return signature, lay_out(incoming / "model", file, rows, onnx=onnx)
 
 
 def _signature(version: "ModelVersion", registered: "Model") -> list[Column]:
@@ -181,38 +145,6 @@ def _skops_file(version: "ModelVersion", registered: "Model") -> str:
     if (made_with := flavor.get("sklearn_version")) != installed("scikit-learn"):
         log.warning("saved by scikit-learn %s, loaded by another version", made_with)
     return str(flavor["pickled_model"])
-
-
-def _convert(model: "Pipeline", rows: "NDArray[np.float64]", file: Path) -> OnnxCheck | None:
-    """Write the ONNX file if it gives the same answers; say so if it does not."""
-    try:
-        converted = convert(model)
-        check = compare(model, converted, rows)
-    except WorkFailedError as exc:
-        log.warning("%s; scikit-learn will serve", exc)
-        return None
-    file.write_bytes(converted)
-    return check
-
-
-def _put_in_place(model_dir: Path, folder: Path, manifest: Manifest) -> Manifest:
-    """Move `folder` beside the model that is served now, then point the manifest to it."""
-    name = f"{manifest.version}-{digest(manifest.files)[:12]}"
-    final = model_dir / name
-    if final.exists():  # the same files again; the old ones may have been damaged since
-        shutil.rmtree(final)
-    folder.rename(final)
-    try:
-        before = read_manifest(model_dir).folder
-    except WorkFailedError:  # none, or a broken one: this one takes its place
-        before = name
-    manifest = manifest.model_copy(update={"folder": name})
-    write_manifest(model_dir, manifest)
-    for old in model_dir.glob("*-*/"):
-        # A server may be about to read the files that the manifest named a moment ago.
-        if old.name not in {name, before}:
-            shutil.rmtree(old)
-    return manifest
 
 
 def _report(model_dir: Path, manifest: Manifest) -> None:

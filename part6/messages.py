@@ -13,7 +13,12 @@ Centimetres = Annotated[float, Field(gt=0, le=MAX_CM, strict=True, allow_inf_nan
 
 MAX_ROWS = 1000  # of a batch: some milliseconds, in which nobody else is answered
 
-FLOWER: JsonDict = {"sepal_length": 6.3, "sepal_width": 3.3, "petal_length": 6.0, "petal_width": 2.5}
+FLOWER: JsonDict = {
+    "sepal_length": 6.3,
+    "sepal_width": 3.3,
+    "petal_length": 6.0,
+    "petal_width": 2.5,
+}
 ANSWER: dict[str, Any] = {
     "iris_class": 2,
     "label": "virginica",

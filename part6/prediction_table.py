@@ -81,6 +81,8 @@ class PredictionTable:
             return False
         status = connection.execute("SELECT pg_xact_status(%s::xid8)", [self._unsure]).fetchone()
         connection.commit()
+        if status == ("in progress",):  # the server has not noticed yet that we are gone
+            raise psycopg.OperationalError("the last commit is still going on")
         self._unsure = None
         return status == ("committed",)
 

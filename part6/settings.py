@@ -26,6 +26,12 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: HttpAddress = "http://localhost:5001"
     mlflow_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
 
+    # Only create_bucket speaks to S3 itself; everybody else goes through the MLflow server.
+    s3_endpoint_url: HttpAddress = "http://localhost:9000"
+    minio_root_user: str = "minio"
+    minio_root_password: SecretStr = SecretStr("miniostorage")
+    s3_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
+
     model_name: str = "sk_model"
     model_alias: str = "champion"
     model_dir: Path = Path("artifacts/part6/model")

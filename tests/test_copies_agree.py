@@ -6,12 +6,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIES = {
-    "command.py": ["part1", "part2", "part3"],
+    "command.py": ["part1", "part2", "part3", "part6"],
+    "create_bucket.py": ["part3", "part6"],
     "settings.py": ["part1", "part2"],
-    "database.py": ["part2", "part3"],
-    "repeat.py": ["part2", "part3"],
-    "schema.py": ["part2", "part3"],
-    "seed_database.py": ["part2", "part3"],
+    "database.py": ["part2", "part3", "part6"],
+    "file_hashes.py": ["part3", "part6"],
+    "iris.py": ["part2", "part3", "part6"],
+    "newest_rows.py": ["part3", "part6"],
+    "registry.py": ["part3", "part6"],
+    "repeat.py": ["part2", "part3", "part6"],
+    "schema.py": ["part2", "part3", "part6"],
+    "seed_database.py": ["part2", "part3", "part6"],
 }
 
 
