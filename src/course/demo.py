@@ -4,9 +4,6 @@ The servers start in the background, and a step runs as soon as those it needs a
 imports and the first two parts share the time.
 """
 
-import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,17 +21,14 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from course import processes
-from course.errors import CourseError
-from course.home import Home, find_home, repository
-from course.interrupts import deferred, uninterrupted
+from course.home import Home, find_home
+from course.interrupts import uninterrupted
+from course.running_steps import Runner
 from course.services import PARTS, SERVICES
 from course.stack_view import start_line
 from course.starting import Started
 from course.steps import STEPS, Step
 from course.supervisor import Supervisor
-
-SHOWN_LINES = 8  # of what a step printed; the command itself prints the rest
 
 
 def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
@@ -45,7 +39,7 @@ def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
     """
     begun = time.monotonic()
     console = Console()
-    console.print("[bold]MLOps for MLE[/]: from the database to a prediction\n")
+    console.print("[bold]MLOps for MLE[/]: from the database to live predictions\n")
     columns = (
         SpinnerColumn(),
         BarColumn(bar_width=20),
@@ -54,6 +48,7 @@ def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
         TimeElapsedColumn(),
     )
     servers = _Servers(console, steps)
+    runner = Runner(servers.home, console)
     facts: dict[str, str] = {}
     stays = interrupted = False
     try:
@@ -63,7 +58,7 @@ def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
             for step in steps:
                 servers.wait_for(PARTS[step.part])
                 progress.update(bar, description=step.title)
-                facts |= _run(step, servers, console)
+                facts |= runner.run(step, servers.environ())
                 progress.advance(bar)
         stays = keep
     except KeyboardInterrupt:
@@ -72,11 +67,12 @@ def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
     finally:
         with uninterrupted():
             if not stays:
+                runner.stop()
                 servers.stop()
             if interrupted:
                 console.print("\nwhat the demo had started is stopped again")
     _summarise(console, facts, time.monotonic() - begun)
-    _say_what_next(console, servers, stays=stays)
+    _say_what_next(console, servers, runner.addresses() if stays else {}, stays=stays)
 
 
 class _Servers:
@@ -131,62 +127,6 @@ class _Servers:
             self._news.notify_all()
 
 
-def _run(step: Step, servers: _Servers, console: Console) -> dict[str, str]:
-    """Run one step, show what matters of it, and return the facts for the summary."""
-    begun = time.monotonic()
-    # `uv run python` is this interpreter already; asking uv again would only cost time.
-    command = [sys.executable, *step.command.removeprefix("uv run python ").split()]
-    environment = (
-        processes.child_environment(servers.home)
-        | servers.environ()
-        | processes.marks(servers.home, "demo")
-        | {
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONIOENCODING": "utf-8",  # what is read below
-            "COLUMNS": "100",
-            "NO_COLOR": "1",
-        }
-    )
-    process = None
-    try:
-        with deferred():
-            process = subprocess.Popen(
-                command,
-                cwd=repository(),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-        output, _ = process.communicate()
-    except BaseException:
-        with uninterrupted():
-            processes.end(processes.of_service(servers.home, "demo", lambda _: False))
-            if process is not None:
-                process.communicate()
-        raise
-    seconds = time.monotonic() - begun
-    failed = process.returncode != 0
-    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
-    shown = lines if failed else [line for line in lines if re.search(step.shows, line)]
-    mark = "[red]✗[/]" if failed else "[green]✓[/]"
-    console.print(f"\n{mark} [bold]{step.part}[/] {step.title}  [dim]{seconds:.1f} s[/]")
-    console.print(f"  [cyan]$ {escape(step.command)}[/]", highlight=False, soft_wrap=True)
-    for line in shown[-SHOWN_LINES:]:
-        console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
-    if failed:
-        raise CourseError(f"`{step.command}` ended with exit status {process.returncode}")
-    return {
-        name: found.group(1).strip()
-        for name, pattern in step.facts.items()
-        if (found := re.search(pattern, output))
-    }
-
-
 def _summarise(console: Console, facts: dict[str, str], seconds: float) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in facts.items():
@@ -196,9 +136,13 @@ def _summarise(console: Console, facts: dict[str, str], seconds: float) -> None:
     console.print(table)
 
 
-def _say_what_next(console: Console, servers: _Servers, *, stays: bool) -> None:
-    running = {n: each for n, each in servers.started.items() if stays or each.ran_before}
-    stopped = {n: each for n, each in servers.started.items() if n not in running}
+def _say_what_next(
+    console: Console, servers: _Servers, apis: Mapping[str, str], *, stays: bool
+) -> None:
+    addresses = {name: news.address for name, news in servers.started.items()}
+    ran_before = {name for name, news in servers.started.items() if news.ran_before}
+    running = {n: each for n, each in addresses.items() if stays or n in ran_before} | {**apis}
+    stopped = {n: each for n, each in addresses.items() if n not in running}
     if running:
         console.print("\nThese servers run; open:")
         _list_addresses(console, running)
@@ -215,6 +159,6 @@ def _say_what_next(console: Console, servers: _Servers, *, stays: bool) -> None:
     console.print("  uv run course down --wipe", style="cyan")
 
 
-def _list_addresses(console: Console, servers: Mapping[str, Started]) -> None:
-    for name, news in servers.items():
-        console.print(f"  {name:<22}{news.address}", highlight=False, soft_wrap=True)
+def _list_addresses(console: Console, addresses: Mapping[str, str]) -> None:
+    for name, address in addresses.items():
+        console.print(f"  {name:<22}{address}", highlight=False, soft_wrap=True)

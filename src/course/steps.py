@@ -5,7 +5,13 @@ A later part adds a step here, and to course.services.PARTS what its part needs.
 
 from dataclasses import dataclass, field
 
+API_PORT = 8000  # of the model API in the commands below
+
 _ROWS = r"wrote ([\d,]+) rows"
+_ANSWERS = r"answered|version"
+_ANSWERED = r"answered +([\d,]+)"
+_VERSIONS = r"versions? +(.+)"
+_DRIFT = r"(drift.*)"
 
 
 @dataclass(frozen=True)
@@ -13,7 +19,9 @@ class Step:
     """One command of a lesson.
 
     `shows` is a pattern of the output lines worth showing; `facts` names what the summary reports,
-    each with a pattern whose first group is the value.
+    each with a pattern whose first group is the value. A step in the background goes on while the
+    next ones run; with `ready`, the next one waits until the model API answers at this path, and
+    the step is a server that is stopped at the end.
     """
 
     part: str
@@ -21,6 +29,9 @@ class Step:
     command: str
     shows: str
     facts: dict[str, str] = field(default_factory=dict)
+    background: bool = False
+    ready: str = ""
+    exit_status: int = 0
 
 
 STEPS = (
@@ -73,5 +84,57 @@ STEPS = (
             "model version": r"model +\S+ version (\d+ @champion)",
             "prediction": r"-> (\w+)",
         },
+    ),
+    Step(
+        part="part6",
+        title="download the champion",
+        command="uv run python -m part6.download_model --model-name sk_model --onnx",
+        shows=r"^(model|SHA-256|serves) ",
+    ),
+    Step(
+        part="part6",
+        title="serve it",
+        command="MODEL_WATCH_SECONDS=1 uv run uvicorn part6.app:app --port 8000 --no-access-log",
+        shows="serving",
+        background=True,
+        ready="/health/ready",
+    ),
+    Step(
+        part="part6",
+        title="ask it for predictions over HTTP",
+        command="uv run python -m part6.send_requests --count 300 --rate 300",
+        shows=_ANSWERS,
+        facts={"predictions over HTTP": _ANSWERED},
+    ),
+    Step(
+        part="part6",
+        title="train a new champion meanwhile",
+        command=(
+            "uv run python -m part6.save_model_to_registry --model-name sk_model --kernel linear "
+            "--promote"
+        ),
+        shows="champion",
+        background=True,
+    ),
+    Step(
+        part="part6",
+        title="the new champion takes over under traffic",
+        command="uv run python -m part6.send_requests --rate 100 --until-swap",
+        shows=_ANSWERS,
+        facts={"swapped under traffic": _VERSIONS},
+    ),
+    Step(
+        part="part6",
+        title="send flowers that are too long",
+        command="uv run python -m part6.send_requests --count 900 --rate 450 --drift 1",
+        shows=_ANSWERS,
+    ),
+    Step(
+        part="part6",
+        title="find the drift",
+        command="uv run python -m part6.monitor",
+        shows=r"drift|report",
+        facts={"drift": _DRIFT},
+        exit_status=1,
     ),
 )
