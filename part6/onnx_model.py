@@ -1,5 +1,6 @@
 """The same model for ONNX Runtime: converted, compared with the original, and asked."""
 
+import os
 import warnings
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ from part6.manifest import OnnxCheck
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from sklearn.pipeline import Pipeline
+
+# Since 1.29 ONNX Runtime reports to its makers which model is opened, on Linux too. It asks this
+# variable when it is imported, which the functions below do.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 INPUT = "rows"
 TOLERANCE = 1e-5  # of scores; ONNX Runtime computes an SVC's kernel in float32: 1e-7 is usual
