@@ -30,7 +30,7 @@ class BodyLimit:
             return
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdecimal() and int(announced) > self.limit:
-            await self._refuse(413, scope, receive, send)
+            await self._refuse(413, scope, receive, send, more_comes=True)
             return
         deadline = asyncio.get_running_loop().time() + self.seconds
         received = 0
@@ -46,10 +46,10 @@ class BodyLimit:
                 refusal = 408
                 raise HTTPException(refusal) from None
             received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if received > self.limit:
                 refusal = 413
                 raise HTTPException(refusal)
-            whole = not message.get("more_body", False)
             return message
 
         async def watched(message: Message) -> None:
@@ -61,9 +61,12 @@ class BodyLimit:
         # FastAPI hands an HTTPException of `receive` on, and would make any other a 400.
         await self.app(scope, bounded, watched)
         if refusal is not None and not begun:
-            await self._refuse(refusal, scope, receive, send)
+            more_comes = refusal == 413 and not whole
+            await self._refuse(refusal, scope, receive, send, more_comes=more_comes)
 
-    async def _refuse(self, status: int, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(
+        self, status: int, scope: Scope, receive: Receive, send: Send, *, more_comes: bool
+    ) -> None:
         detail = {
             408: f"the body was not complete after {self.seconds:g} s",
             413: f"the body is larger than {self.limit:,} bytes",
@@ -71,7 +74,7 @@ class BodyLimit:
 
         async def lingering(message: Message) -> None:
             """Close only when the client has sent everything, or it might not see the answer."""
-            if status == 413 and message["type"] == "http.response.body":
+            if more_comes and message["type"] == "http.response.body":
                 await send({**message, "more_body": True})
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LINGER_SECONDS):

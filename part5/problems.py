@@ -12,6 +12,13 @@ from starlette.routing import Match, Route
 
 MEDIA_TYPE = "application/problem+json"
 
+# As RFC 9110 calls them; Python 3.12 still has the older names.
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def _title(status: int) -> str:
+    return TITLES.get(status) or HTTPStatus(status).phrase
+
 
 class Fault(BaseModel):
     """One value of a request that cannot be used."""
@@ -47,7 +54,7 @@ def response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """A problem document as an HTTP response."""
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    problem = Problem(title=_title(status), status=status, detail=detail, errors=errors)
     content = problem.model_dump(exclude_none=True)
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
@@ -57,7 +64,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": _title(status),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status in statuses

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
+import httpx2
 import pytest
 
 from part5.user_store import UserStore
@@ -130,11 +130,11 @@ def test_a_request_in_hand_is_answered_after_sigterm(start_api: StartApi) -> Non
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(base_url=api.client.base_url) as client:
+        with httpx2.Client(base_url=api.client.base_url) as client:
             while not stop.is_set():
                 try:
                     answers.append(client.get("/users").status_code)
-                except httpx.ConnectError:
+                except httpx2.ConnectError:
                     return
 
     asking = threading.Thread(target=ask)
