@@ -42,6 +42,9 @@ def open_database(url: str, wait_seconds: float, prepare: Callable[[Connection],
     except (DatabaseError, InterfaceError) as exc:
         engine.dispose()
         raise StartError(_explain(exc, place, wait_seconds)) from exc
+    except StartError:
+        engine.dispose()
+        raise
     return engine
 
 

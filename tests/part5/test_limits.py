@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import socket
 import time
-from collections.abc import Iterator
 
 import httpx2
 import pytest
@@ -56,9 +55,9 @@ def test_the_limit_is_exact_with_and_without_a_length(
 
 # httptools is faster and there where part 6 is; the image of this part has h11 alone.
 @pytest.fixture(scope="module", params=["h11", "httptools"])
-def api(start_api: StartApi, request: pytest.FixtureRequest) -> Iterator[Api]:
+def api(start_api: StartApi, request: pytest.FixtureRequest) -> Api:
     """A server with either of uvicorn's parsers, which differ in how they end a connection."""
-    yield start_api("crud_pydantic", f"--http={request.param}")
+    return start_api("crud_pydantic", f"--http={request.param}")
 
 
 @pytest.mark.parametrize("chunked", [False, True])
