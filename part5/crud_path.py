@@ -6,36 +6,43 @@ It works, and it shows why nobody does it: a nickname with a slash cannot be wri
 proxy on the way keeps the values in its log.
 """
 
-from fastapi import FastAPI, HTTPException, status
+from urllib.parse import quote
+
+from fastapi import FastAPI, Response
+
+from part5 import problems
+from part5.problems import ProblemError, documented
 
 app = FastAPI(title="CRUD with path parameters")
+problems.install(app)
 
 nicknames: dict[str, str] = {}
 
 
-@app.post("/users/name/{name}/nickname/{nickname}", status_code=status.HTTP_201_CREATED)
-async def create_user(name: str, nickname: str) -> dict[str, str]:
-    """Add a user; 409 if the name is taken."""
+@app.post("/users/name/{name}/nickname/{nickname}", status_code=201, responses=documented(409))
+async def create_user(name: str, nickname: str, response: Response) -> dict[str, str]:
+    """Add a user and say where it is; 409 if the name is taken."""
     if name in nicknames:
-        raise HTTPException(status.HTTP_409_CONFLICT, f"user {name!r} is there already")
+        raise ProblemError(409, f"user {name!r} is there already")
     nicknames[name] = nickname
+    response.headers["Location"] = f"/users/name/{quote(name, safe='')}"
     return {"name": name, "nickname": nickname}
 
 
-@app.get("/users/name/{name}")
+@app.get("/users/name/{name}", responses=documented(404))
 async def read_user(name: str) -> dict[str, str]:
     """Return a user; 404 if there is none."""
     return {"name": name, "nickname": nicknames[_known(name)]}
 
 
-@app.put("/users/name/{name}/nickname/{nickname}")
+@app.put("/users/name/{name}/nickname/{nickname}", responses=documented(404))
 async def update_user(name: str, nickname: str) -> dict[str, str]:
     """Change a user's nickname; 404 if there is no such user."""
     nicknames[_known(name)] = nickname
     return {"name": name, "nickname": nickname}
 
 
-@app.delete("/users/name/{name}", status_code=status.HTTP_204_NO_CONTENT)
+@app.delete("/users/name/{name}", status_code=204, responses=documented(404))
 async def delete_user(name: str) -> None:
     """Remove a user; 404 if there is none."""
     del nicknames[_known(name)]
@@ -43,5 +50,5 @@ async def delete_user(name: str) -> None:
 
 def _known(name: str) -> str:
     if name not in nicknames:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no user {name!r}")
+        raise ProblemError(404, f"there is no user {name!r}")
     return name

@@ -10,12 +10,13 @@ from fastapi import FastAPI, Path, Response, status
 
 from part5 import problems
 from part5.limits import BodyLimit
-from part5.problems import ProblemError, documented
+from part5.problems import BODY, ProblemError, documented
+from part5.settings import settings_or_exit
 from part5.users import UserId, UserIn, UserOut
 
 app = FastAPI(title="CRUD with models")
 problems.install(app)
-app.add_middleware(BodyLimit, limit=10_000)
+app.add_middleware(BodyLimit, limit=settings_or_exit().max_body_bytes)
 
 users: dict[int, UserOut] = {}
 _numbers = count(1)  # never the length of `users`: after a deletion two would share a number
@@ -29,11 +30,7 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@app.post(
-    "/users",
-    status_code=status.HTTP_201_CREATED,
-    responses=documented(400, 409, 413),
-)
+@app.post("/users", status_code=status.HTTP_201_CREATED, responses=BODY | documented(409))
 async def create_user(user: UserIn, response: Response) -> UserOut:
     """Add a user and say where it is."""
     _refuse_taken(user.name)
@@ -49,7 +46,7 @@ async def read_user(user_id: KnownId) -> UserOut:
     return _find(user_id)
 
 
-@app.put("/users/{user_id}", responses=documented(400, 404, 409, 413))
+@app.put("/users/{user_id}", responses=BODY | documented(404, 409))
 async def update_user(user_id: KnownId, user: UserIn) -> UserOut:
     """Replace a user."""
     if _find(user_id).name != user.name:

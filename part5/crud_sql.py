@@ -9,31 +9,47 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response, status
-from sqlalchemy.exc import SQLAlchemyError
+from fastapi import Depends, FastAPI, Path, Query, Request, Response, status
+from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from part5 import problems
+from part5.database import AWAY
 from part5.limits import BodyLimit
-from part5.problems import ProblemError, documented
-from part5.settings import Settings
+from part5.preconditions import IF_MATCH, KnownVersions
+from part5.problems import BODY, ProblemError, documented
+from part5.settings import settings_or_exit
+from part5.startup import OneLineStart
 from part5.user_store import ChangedError, NameTakenError, User, UserStore
 from part5.users import Page, UserId, UserIn, UserOut
 
-settings = Settings()
+settings = settings_or_exit()
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the database before the first request; close it after the last one is answered."""
-    app.state.users = await run_in_threadpool(UserStore, settings.users_database_url)
+    app.state.users = await run_in_threadpool(
+        UserStore, settings.users_database_url.get_secret_value(), settings.db_wait_seconds
+    )
     yield
     app.state.users.close()
 
 
-app = FastAPI(title="CRUD in a database", lifespan=lifespan)
+app = FastAPI(title="CRUD in a database", lifespan=lifespan, responses=documented(503))
 problems.install(app)
 app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+app.add_middleware(OneLineStart)
+
+
+async def database_is_away(_: Request, __: Exception) -> JSONResponse:
+    """503, and when to come back: the next request connects anew, nothing has to be restarted."""
+    detail = "the database does not answer; what you asked for may be done or not, so look first"
+    return problems.response(503, detail, headers={"Retry-After": "2"})
+
+
+for kind in AWAY:
+    app.add_exception_handler(kind, database_is_away)
 
 
 def users(request: Request) -> UserStore:
@@ -44,23 +60,16 @@ def users(request: Request) -> UserStore:
 
 Users = Annotated[UserStore, Depends(users)]
 KnownId = Annotated[UserId, Path()]
-Match = Annotated[
-    str | None,
-    Header(description="The ETag of the user as you read it.", examples=['"1"']),
-]
 
 
-@app.get("/health", responses=documented(503))
+@app.get("/health")
 def health(store: Users) -> dict[str, str]:
     """Say that the process answers and its database does."""
-    try:
-        store.ping()
-    except SQLAlchemyError as exc:
-        raise ProblemError(503, "the database does not answer") from exc
+    store.ping()
     return {"status": "ok"}
 
 
-@app.post("/users", status_code=status.HTTP_201_CREATED, responses=documented(400, 409, 413))
+@app.post("/users", status_code=status.HTTP_201_CREATED, responses=BODY | documented(409))
 def create_user(user: UserIn, store: Users, response: Response) -> UserOut:
     """Add a user and say where it is."""
     try:
@@ -95,18 +104,17 @@ def read_user(user_id: KnownId, store: Users, response: Response) -> UserOut:
     return _answer(found, response)
 
 
-@app.put("/users/{user_id}", responses=documented(400, 404, 409, 412, 413, 428))
+@app.put(
+    "/users/{user_id}",
+    responses=BODY | documented(404, 409, 412, 428),
+    openapi_extra={"parameters": [IF_MATCH]},
+)
 def update_user(
-    user_id: KnownId, user: UserIn, store: Users, response: Response, if_match: Match = None
+    user_id: KnownId, user: UserIn, versions: KnownVersions, store: Users, response: Response
 ) -> UserOut:
     """Replace a user, if nobody has changed it since it was read."""
-    if if_match is None:
-        raise ProblemError(428, "send If-Match with the ETag of the user as you read it")
-    number = if_match.strip('"')
-    if not (number.isascii() and number.isdecimal() and len(number) < 10):
-        raise ProblemError(412, f"{if_match!r} is no ETag of this user")
     try:
-        changed = store.replace(user_id, user, int(number))
+        changed = store.replace(user_id, user, versions)
     except NameTakenError:
         raise ProblemError(409, f"the name {user.name!r} is taken") from None
     except ChangedError as exc:

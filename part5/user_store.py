@@ -1,14 +1,27 @@
 """Users in a database: SQLite in a file, or PostgreSQL, by the same code."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import BigInteger, Engine, Integer, String, create_engine, event, select, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    String,
+    delete,
+    func,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from sqlalchemy.schema import CreateTable
 
+from part5.database import open_database
+from part5.startup import StartError
 from part5.users import UserIn
+
+CREATION_LOCK = 5_000_005  # any number that nobody else locks in this database
 
 
 class Base(DeclarativeBase):
@@ -26,7 +39,7 @@ class User(Base):
     )
     name: Mapped[str] = mapped_column(String(50), unique=True)
     nickname: Mapped[str] = mapped_column(String(50))
-    version: Mapped[int] = mapped_column(default=1)
+    version: Mapped[int] = mapped_column(BigInteger, default=1)
 
     __table_args__ = ({"sqlite_autoincrement": True},)  # a number is never used twice
 
@@ -46,9 +59,13 @@ class ChangedError(Exception):
 class UserStore:
     """The users of one database; every method is one transaction."""
 
-    def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-        Base.metadata.create_all(self._engine)
+    def __init__(self, url: str, wait_seconds: float = 10.0) -> None:
+        """Open it.
+
+        Raises:
+            StartError: the database does not answer, or its table `users` is another one.
+        """
+        self._engine = open_database(url, wait_seconds, _create_table)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
 
     def close(self) -> None:
@@ -89,22 +106,22 @@ class UserStore:
             query = select(User).where(User.id > after).order_by(User.id).limit(limit)
             return session.scalars(query).all()
 
-    def replace(self, user_id: int, user: UserIn, version: int) -> User | None:
-        """Replace a user that still has `version`; None if there is no such user.
+    def replace(self, user_id: int, user: UserIn, versions: Collection[int] | None) -> User | None:
+        """Replace a user that still has one of `versions`, or any if None; None if there is none.
+
+        One statement compares and writes, so that nobody can come between.
 
         Raises:
             ChangedError: it has another version by now.
             NameTakenError: another user has this name.
         """
-        change = (
-            update(User)
-            .where(User.id == user_id, User.version == version)
-            .values(**user.model_dump(), version=version + 1)
-            .returning(User)
-        )
+        change = update(User).where(User.id == user_id)
+        if versions is not None:
+            change = change.where(User.version.in_(versions))
+        write = change.values(**user.model_dump(), version=User.version + 1).returning(User)
         try:
             with self._sessions.begin() as session:
-                changed = session.scalar(change)
+                changed = session.scalar(write)
         except IntegrityError as exc:
             raise NameTakenError from exc
         if changed is None and (found := self.get(user_id)) is not None:
@@ -114,24 +131,18 @@ class UserStore:
     def remove(self, user_id: int) -> bool:
         """Remove a user; whether there was one."""
         with self._sessions.begin() as session:
-            found = session.get(User, user_id)
-            if found is not None:
-                session.delete(found)
-            return found is not None
+            removal = delete(User).where(User.id == user_id).returning(User.id)
+            return session.scalar(removal) is not None
 
 
-def _engine(url: str) -> Engine:
-    place = make_url(url)
-    if place.get_backend_name() != "sqlite":
-        return create_engine(place, pool_pre_ping=True)
-    if place.database:
-        Path(place.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(place, connect_args={"timeout": 10})
-
-    @event.listens_for(engine, "connect")
-    def _readers_beside_a_writer(connection: object, _: object) -> None:
-        cursor = connection.cursor()  # type: ignore[attr-defined]
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.close()
-
-    return engine
+def _create_table(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Two servers that start at once: IF NOT EXISTS alone lets both create, and one fails.
+        connection.execute(select(func.pg_advisory_xact_lock(CREATION_LOCK)))
+    connection.execute(CreateTable(User.metadata.tables["users"], if_not_exists=True))
+    there = {column["name"] for column in inspect(connection).get_columns("users")}
+    if missing := sorted(set(User.metadata.tables["users"].columns.keys()) - there):
+        raise StartError(
+            f"the table users of this database is not ours: it has no {', '.join(missing)}; "
+            "rename it, or name another database in USERS_DATABASE_URL"
+        )

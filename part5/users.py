@@ -4,14 +4,18 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-# No control characters: PostgreSQL cannot store NUL, and a terminal obeys the others.
+# Something to see, and no control characters: PostgreSQL cannot store NUL, and a terminal obeys
+# the others. Blanks around it are cut off.
 Text = Annotated[
     str,
     StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=50, pattern=r"^[^\x00-\x1f\x7f]+$"
+        strip_whitespace=True,
+        min_length=1,
+        max_length=50,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
     ),
 ]
-UserId = Annotated[int, Field(ge=1, le=2**63 - 1, description="The user's number.")]
+UserId = Annotated[int, Field(ge=1, le=2**63 - 1, description="The user's number.", examples=[1])]
 
 
 class UserIn(BaseModel):
@@ -43,4 +47,7 @@ class Page(BaseModel):
     """Some users in the order of their numbers, and where the next ones begin."""
 
     users: list[UserOut]
-    next: str | None = Field(description="Path of the next page; null on the last.")
+    next: str | None = Field(
+        description="Path of the next page; null on the last.",
+        examples=["/users?after=20&limit=20"],
+    )

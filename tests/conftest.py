@@ -33,6 +33,8 @@ OURS = (
     "S3_",
     "COURSE_",
     "DB_WAIT",
+    "USERS_",
+    "MAX_BODY",
     "PYTEST_",
     "PYTHONDONTWRITE",
 )

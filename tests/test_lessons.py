@@ -1,13 +1,17 @@
 """Every command of every lesson is run, and prints what the lesson says."""
 
 import os
+import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from course import ports, processes
 from tests.conftest import ROOT, clean_environment
 from tests.course.conftest import Course
 from tests.lessons import Block, agrees, blocks, headings, runnable
@@ -37,13 +41,41 @@ LAST_SECTIONS = {
 }
 
 
+# The port of every API. Two lessons may run at once, and somebody may use it on this machine, so
+# that each learner has another one: it takes the place of this number in the blocks.
+API_PORT = re.compile(r"\b8000\b")
+
+
 @pytest.fixture
 def learner(tmp_path: Path) -> Iterator[Course]:
     """A learner's machine: no data, ports of its own, nothing left running afterwards."""
     course = Course(tmp_path)
+    port = str(ports.choose(random.randint(20_000, 32_000)))
+    course.variables |= {"CRUD_API_PORT": port, "MODEL_API_PORT": port}
+    course.variables["USERS_DATABASE_URL"] = f"sqlite:///{tmp_path}/users.db"
     yield course
     course.run("down", "--wipe")
+    forgotten = [process for process in psutil.process_iter() if works_for(course, process)]
+    processes.end(forgotten)
+    assert forgotten == [], "a lesson has to stop what it starts"
     assert course.nothing_is_left()
+
+
+def works_for(course: Course, process: psutil.Process) -> bool:
+    """Whether a block of this learner's lesson has started a process: it inherited the variable."""
+    try:
+        home = process.environ().get("COURSE_HOME")
+    except (psutil.Error, OSError):
+        return False
+    return home == course.variables["COURSE_HOME"] and processes.is_alive(process)
+
+
+def wait_for_the_end(block: Block) -> None:
+    """Wait for the servers that a block has asked to end; a learner types more slowly."""
+    for file in re.findall(r"kill \$\(cat (\S+)\)", block.text):
+        pid = int((ROOT / file).read_text(encoding="utf-8"))
+        if psutil.pid_exists(pid):
+            assert processes.wait([psutil.Process(pid)], 30) == []
 
 
 def run_block(block: Block, course: Course) -> subprocess.CompletedProcess[str]:
@@ -53,8 +85,9 @@ def run_block(block: Block, course: Course) -> subprocess.CompletedProcess[str]:
     # `uv` itself is the first word of most commands; pytest was started by it.
     uv = Path(os.environ.get("UV", sys.executable)).parent
     interpreter = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
-    return subprocess.run(
-        [*interpreter[block.language], block.text],
+    text = API_PORT.sub(variables["CRUD_API_PORT"], block.text)
+    done = subprocess.run(
+        [*interpreter[block.language], text],
         cwd=ROOT,
         env=clean_environment()
         | variables
@@ -66,6 +99,8 @@ def run_block(block: Block, course: Course) -> subprocess.CompletedProcess[str]:
         timeout=200,
         check=False,
     )
+    wait_for_the_end(block)
+    return done
 
 
 @pytest.mark.slow

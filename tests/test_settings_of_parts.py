@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("part", ["part1", "part2", "part3"])
+@pytest.mark.parametrize("part", ["part1", "part2", "part3", "part5"])
 def test_an_env_file_in_another_encoding_is_named(
     part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
-"""A server of one test's own, started as the lesson starts it."""
+"""Part 5's apps: as processes, started as the lesson starts them, and in this process."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -8,11 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
+from pydantic import SecretStr
+from starlette.testclient import TestClient
 
 from course import ports
-from tests.conftest import ROOT, Database, clean_environment
+from part5 import crud_pydantic, crud_sql
+from part5.settings import Settings
+from tests.conftest import ROOT, Database, Server, _fresh_database, clean_environment
 
 
 @dataclass
@@ -20,49 +25,51 @@ class Api:
     """A running API and a client of it."""
 
     process: subprocess.Popen[bytes]
-    client: httpx.Client
+    client: httpx2.Client
+    port: int
     log: Path
 
-    def stop(self) -> int:
-        """End it as `docker stop` does; its exit status."""
+    def stop(self) -> None:
+        """End it as `docker stop` does, and see that it went in order."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        # uvicorn shuts down, and then lets the signal have the effect that it has by itself.
+        assert self.process.wait(timeout=30) == -signal.SIGTERM
+        assert "Application shutdown complete" in self.log.read_text()
 
 
 StartApi = Callable[..., Api]
 
 
-@pytest.fixture
-def start_api(tmp_path: Path) -> Iterator[StartApi]:
+def uvicorn(app: str, *options: str, **variables: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of `uvicorn part5.APP:app`."""
+    command = [sys.executable, "-m", "uvicorn", f"part5.{app}:app", *options]
+    return command, clean_environment() | variables
+
+
+@pytest.fixture(scope="module")
+def start_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartApi]:
     """A function that runs `uvicorn part5.NAME:app` and waits until it answers."""
     started: list[Api] = []
 
-    def start(name: str, **variables: str) -> Api:
-        port = ports.choose(
-            28_000 + len(started), not_these={a.client.base_url.port for a in started}
-        )
-        log = tmp_path / f"{name}-{port}.log"
-        command = [sys.executable, "-m", "uvicorn", f"part5.{name}:app", f"--port={port}"]
-        database = {"USERS_DATABASE_URL": f"sqlite:///{tmp_path}/users.db"}
+    def start(name: str, *options: str, **variables: str) -> Api:
+        folder = tmp_path_factory.mktemp(name)
+        # Below the ephemeral range, and apart from what other workers choose.
+        port = ports.choose(random.randint(20_000, 32_000))
+        variables = {"USERS_DATABASE_URL": f"sqlite:///{folder}/users.db"} | variables
+        command, environment = uvicorn(name, f"--port={port}", *options, **variables)
+        log = folder / "api.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=clean_environment() | database | variables,
-                stdout=output,
-                stderr=output,
+                command, cwd=ROOT, env=environment, stdout=output, stderr=output
             )
-        api = Api(process, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30), log)
-        started.append(api)
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                api.client.get("/openapi.json").raise_for_status()
-                return api
-            except httpx.TransportError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
+        client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        started.append(Api(process, client, port, log))
+        deadline = time.monotonic() + 60
+        while f"running on http://127.0.0.1:{port}" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        return started[-1]
 
     yield start
     for api in started:
@@ -71,10 +78,49 @@ def start_api(tmp_path: Path) -> Iterator[StartApi]:
             api.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def users_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def on_psycopg(database: Database) -> str:
+    """The address of a test's database as part 5 wants it."""
+    return database.url.replace("+psycopg2", "+psycopg")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def users_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The address of an empty database, of both kinds in turn."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/users.db"
-    database: Database = request.getfixturevalue("database")
-    return database.url.replace("+psycopg2", "+psycopg")
+        yield f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/users.db"
+        return
+    server: Server = request.getfixturevalue("postgres")
+    for database in _fresh_database(server):
+        yield on_psycopg(database)
+
+
+OpenApi = Callable[[str], TestClient]
+
+
+@pytest.fixture
+def open_sql(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenApi]:
+    """A function that runs `crud_sql` in this process, on the database that it is told."""
+    clients: list[TestClient] = []
+
+    def start(url: str) -> TestClient:
+        settings = Settings(users_database_url=SecretStr(url), db_wait_seconds=5)
+        monkeypatch.setattr(crud_sql, "settings", settings)
+        clients.append(TestClient(crud_sql.app))
+        return clients[-1].__enter__()
+
+    yield start
+    for client in clients:
+        client.__exit__()
+
+
+@pytest.fixture(params=["crud_pydantic", "crud_sql"])
+def crud(request: pytest.FixtureRequest, open_sql: OpenApi, tmp_path: Path) -> Iterator[TestClient]:
+    """The API without users, in memory and in a database in turn."""
+    if request.param == "crud_sql":
+        yield open_sql(f"sqlite:///{tmp_path}/users.db")
+        return
+    crud_pydantic.users.clear()
+    with TestClient(crud_pydantic.app) as client:
+        yield client
