@@ -5,6 +5,7 @@ USERS_DATABASE_URL=postgresql+psycopg://myuser:mypassword@localhost:5432/mydatab
     uv run uvicorn part5.crud_sql:app --port 8000
 """
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -23,6 +24,7 @@ from part5.startup import OneLineStart
 from part5.user_store import ChangedError, NameTakenError, User, UserStore
 from part5.users import Page, UserId, UserIn, UserOut
 
+log = logging.getLogger("uvicorn.error")  # in uvicorn's own form, among its own lines
 settings = settings_or_exit()
 
 
@@ -42,8 +44,10 @@ app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
 app.add_middleware(OneLineStart)
 
 
-async def database_is_away(_: Request, __: Exception) -> JSONResponse:
+async def database_is_away(request: Request, exc: Exception) -> JSONResponse:
     """503, and when to come back: the next request connects anew, nothing has to be restarted."""
+    cause = str(getattr(exc, "orig", exc)).strip().splitlines()[0]
+    log.warning("%s %s: %s", request.method, request.url.path, cause)
     detail = "the database does not answer; what you asked for may be done or not, so look first"
     return problems.response(503, detail, headers={"Retry-After": "2"})
 

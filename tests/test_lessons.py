@@ -99,7 +99,8 @@ def run_block(block: Block, course: Course) -> subprocess.CompletedProcess[str]:
         timeout=200,
         check=False,
     )
-    wait_for_the_end(block)
+    if done.returncode == 0:
+        wait_for_the_end(block)
     return done
 
 

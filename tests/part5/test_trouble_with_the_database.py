@@ -41,7 +41,7 @@ def assert_is_away(client: TestClient) -> None:
 
 
 def test_while_the_database_is_away_it_says_so_and_then_goes_on_by_itself(
-    open_sql: OpenApi, database: Database, relay: MakeRelay
+    open_sql: OpenApi, database: Database, relay: MakeRelay, caplog: pytest.LogCaptureFixture
 ) -> None:
     line = relay(database.server.port)
     client = open_sql(through(line, database))
@@ -49,6 +49,10 @@ def test_while_the_database_is_away_it_says_so_and_then_goes_on_by_itself(
 
     line.cut()
     assert_is_away(client)
+    assert [message.split(": ")[0] for message in caplog.messages if "/users" in message] == [
+        "GET /users",
+        "POST /users",
+    ]
     line.start()
 
     assert client.get("/health").status_code == 200
