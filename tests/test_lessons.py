@@ -52,6 +52,7 @@ def learner(tmp_path: Path) -> Iterator[Course]:
     course = Course(tmp_path)
     port = str(ports.choose(random.randint(20_000, 32_000)))
     course.variables |= {"CRUD_API_PORT": port, "MODEL_API_PORT": port}
+    course.variables["MODEL_API_URL"] = f"http://localhost:{port}"
     course.variables["USERS_DATABASE_URL"] = f"sqlite:///{tmp_path}/users.db"
     yield course
     course.run("down", "--wipe")
