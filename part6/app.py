@@ -22,6 +22,9 @@ from part6.recorder import Recorder
 from part6.serving import Serving
 from part6.settings import Settings, load_settings
 
+# A slow body may not take all of the ten seconds that `docker stop` leaves the whole server.
+BODY_SECONDS = 5.0
+
 
 def create_app(settings: Settings) -> FastAPI:
     """Make the server: routes, limits, and what runs beside the requests."""
@@ -57,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.include_router(predict_routes(serving, recorder))
     app.include_router(model_routes(serving, drain, settings.model_api_key))
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, seconds=BODY_SECONDS)
     app.add_middleware(SayGoodbye, drain=drain)
     app.add_middleware(CountRequests)
     return app
