@@ -117,7 +117,7 @@ def _methods(request: Request) -> set[str]:
         method.value
         for method in HTTPMethod
         for route in request.app.routes
-        if route.matches(request.scope | {"method": method.value})[0] == Match.FULL
+        if route.matches({**request.scope, "method": method.value})[0] == Match.FULL
     }
 
 
