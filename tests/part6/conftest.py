@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -61,6 +61,14 @@ def train(kernel: str = "rbf", **options: object) -> "Pipeline":
     return model.fit(pd.DataFrame(rows, columns=list(FEATURES)), classes)
 
 
+@cache
+def dumped(model: "Pipeline") -> bytes:
+    """The model as a skops file, always the same one: by itself it would hold the time of day."""
+    import skops.io
+
+    return bytes(skops.io.dumps(model))
+
+
 def put_model(
     model_dir: Path,
     model: "Pipeline",
@@ -70,12 +78,10 @@ def put_model(
     alias: str | None = None,
 ) -> Manifest:
     """Make `model` the one in `model_dir`, as download_model does, but without a registry."""
-    import skops.io
-
     model_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model_dir, prefix=".incoming-") as incoming:
         file = Path(incoming, "model.skops")
-        skops.io.dump(model, file)
+        file.write_bytes(dumped(model))
         contents = lay_out(Path(incoming, "model"), file, flowers()[0], onnx=onnx)
         manifest = Manifest(
             name="sk_model",
@@ -126,7 +132,11 @@ class Client:
         self._lifespan = app.router.lifespan_context(app)
 
     def __enter__(self) -> "Client":
-        self._runner.run(self._lifespan.__aenter__())
+        try:
+            self._runner.run(self._lifespan.__aenter__())
+        except BaseException:
+            self._runner.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,23 +168,26 @@ OpenClient = Callable[..., Client]
 @pytest.fixture
 def open_client() -> Iterator[OpenClient]:
     """A function that serves a model folder in this process, without a database."""
-    clients: list[Client] = []
-
-    def start(model_dir: Path, **settings: Any) -> Client:
-        settings = {"record_predictions": False, "model_api_key": KEY} | settings
-        made = Settings(_env_file=None, model_dir=model_dir, **settings)
-        clients.append(Client(create_app(made)).__enter__())
-        return clients[-1]
-
-    yield start
-    for client in clients:
-        client.__exit__()
+    with ExitStack() as clients:
+        yield lambda folder, **changed: clients.enter_context(Client(serving(folder, **changed)))
 
 
-@pytest.fixture
-def client(open_client: OpenClient, model_dir: Path) -> Client:
-    """Version 1 in this process."""
-    return open_client(model_dir)
+@pytest.fixture(scope="module")
+def client(made: dict[str, Path]) -> Iterator[Client]:
+    """Version 1 in this process, for the tests of a module that change nothing."""
+    with Client(serving(made["onnxruntime"])) as client:
+        yield client
+
+
+def serving(model_dir: Path, **changed: Any) -> FastAPI:
+    """The app on a model folder, without a database and deaf to this process's environment."""
+    given: dict[str, Any] = {
+        "model_dir": model_dir,
+        "model_api_key": KEY,
+        "mlflow_tracking_uri": f"http://127.0.0.1:{NOBODY}",
+        "record_predictions": False,
+    }
+    return create_app(Settings(**{"_env_file": None} | given | changed))
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What cannot be used is refused with a problem document that names it, and never with a 500."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_a_million_rows_are_refused_before_they_are_read(client: Client, announc
     body = b'{"rows": [' + b",".join([row] * 1_000_000) + b"]}"
     pieces = (body[at : at + 65536] for at in range(0, len(body), 65536))
 
-    async def sent():  # type: ignore[no-untyped-def]
+    async def sent() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
 
@@ -179,9 +180,7 @@ def test_a_reload_without_the_key_is_refused(client: Client, key: str | None) ->
 
 
 @pytest.mark.parametrize("key", [KEY, "schlüssel"])
-def test_a_reload_with_the_key_is_done(
-    open_client: OpenClient, model_dir: Path, key: str
-) -> None:
+def test_a_reload_with_the_key_is_done(open_client: OpenClient, model_dir: Path, key: str) -> None:
     headers = {"X-API-Key": key.encode()}
     answer = open_client(model_dir, model_api_key=key).post("/model/reload", headers=headers)
 

@@ -110,9 +110,7 @@ def test_the_documented_example_is_what_the_server_answers(client: Client) -> No
     assert np.argmax(answer["scores"]) == np.argmax(answered["scores"])
 
 
-def test_a_model_with_probabilities_says_so(
-    open_client: OpenClient, tmp_path: Path
-) -> None:
+def test_a_model_with_probabilities_says_so(open_client: OpenClient, tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
 
@@ -149,7 +147,9 @@ def test_metrics_count_requests_rows_and_name_the_model(client: Client) -> None:
     client.post("/predict/batch", json={"rows": []})
     client.get("/made/up/7")
 
-    added = [now - then for now, then in zip(map(value, (rows, good, bad, lost)), before)]
+    added = [
+        now - then for now, then in zip(map(value, (rows, good, bad, lost)), before, strict=True)
+    ]
     assert added == [3, 1, 1, 1]
     assert value('iris_model_info{name="sk_model",runtime="onnxruntime",version="1"}') == 1
     assert "/made/up/7" not in client.get("/metrics").text
