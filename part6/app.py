@@ -22,8 +22,7 @@ from part6.recorder import Recorder
 from part6.serving import Serving
 from part6.settings import Settings, load_settings
 
-# A slow body may not take all of the ten seconds that `docker stop` leaves the whole server.
-BODY_SECONDS = 5.0
+BODY_SECONDS = 10.0  # for a body to arrive; a stop waits for it, too
 
 
 def create_app(settings: Settings) -> FastAPI:
