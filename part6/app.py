@@ -1,6 +1,8 @@
 """Serve the downloaded model over HTTP.
 
-uv run uvicorn part6.app:app --port 8000
+uv run uvicorn part6.app:app --port 8000 --timeout-graceful-shutdown 15
+
+The last option bounds a stop for which a client that does not read its answer would never be done.
 """
 
 import asyncio
