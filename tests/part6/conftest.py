@@ -236,7 +236,7 @@ def start_api(tmp_path: Path) -> Iterator[StartApi]:
         }
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*command, "--no-access-log"],
+                [*command, "--no-access-log", "--timeout-graceful-shutdown=15"],
                 cwd=ROOT,
                 env=clean_environment() | environment | variables,
                 stdout=output,
