@@ -1,6 +1,8 @@
 """Serve the downloaded model over HTTP.
 
-uv run uvicorn part6.app:app --port 8000
+uv run uvicorn part6.app:app --port 8000 --timeout-graceful-shutdown 15
+
+The last option bounds a stop for which a client that does not read its answer would never be done.
 """
 
 import asyncio
@@ -21,6 +23,8 @@ from part6.prediction_table import PredictionTable
 from part6.recorder import Recorder
 from part6.serving import Serving
 from part6.settings import Settings, load_settings
+
+BODY_SECONDS = 10.0  # for a body to arrive; a stop waits for it, too
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -57,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.include_router(predict_routes(serving, recorder))
     app.include_router(model_routes(serving, drain, settings.model_api_key))
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, seconds=BODY_SECONDS)
     app.add_middleware(SayGoodbye, drain=drain)
     app.add_middleware(CountRequests)
     return app

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import structlog
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger()
@@ -65,7 +66,7 @@ class SayGoodbye:
         async def marked(message: Message) -> None:
             # Asked now and not when the request came: it may have begun before SIGTERM.
             if self.drain.begun and message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
+                MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         await self.app(scope, receive, marked)

@@ -1,57 +1,87 @@
-"""A bound on what one request may send: nobody fills the memory with a body."""
+"""Bounds on one request: nobody fills the memory with a body or keeps us waiting for one."""
 
+import asyncio
+from contextlib import suppress
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from part6 import problems
 
+LINGER_SECONDS = 2.0
+
 
 class BodyLimit:
-    """ASGI middleware: a body of more than `limit` bytes is answered with 413.
+    """ASGI middleware: a body over `limit` bytes gets 413, one that takes over `seconds` gets 408.
 
-    A client can leave the length out or lie about it, so the bytes that come are counted too.
+    A client can leave the length out, so the bytes that come are counted too.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, seconds: float = 30.0) -> None:
         self.app = app
         self.limit = limit
+        self.seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, unless it is too large."""
+        """Pass the request on, unless it is too large or too slow."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self.limit:
-            await self._refuse(scope, receive, send)
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced) > self.limit:
+            await self._refuse(413, scope, receive, send, more_comes=True)
             return
+        deadline = asyncio.get_running_loop().time() + self.seconds
         received = 0
-        begun = False
+        whole = begun = False
+        refusal: int | None = None
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+        async def bounded() -> Message:
+            nonlocal received, whole, refusal
+            try:
+                async with asyncio.timeout_at(None if whole else deadline):
+                    message = await receive()
+            except TimeoutError:
+                refusal = 408
+                raise HTTPException(refusal) from None
             received += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if received > self.limit:
-                raise _TooLargeError
+                refusal = 413
+                raise HTTPException(refusal)
             return message
 
         async def watched(message: Message) -> None:
             nonlocal begun
-            begun = True
+            if refusal is None or begun:  # what the app makes of our exception is not sent
+                begun = True
+                await send(message)
+
+        # FastAPI hands an HTTPException of `receive` on, and would make any other a 400.
+        await self.app(scope, bounded, watched)
+        if refusal is not None and not begun:
+            more_comes = refusal == 413 and not whole
+            await self._refuse(refusal, scope, receive, send, more_comes=more_comes)
+
+    async def _refuse(
+        self, status: int, scope: Scope, receive: Receive, send: Send, *, more_comes: bool
+    ) -> None:
+        detail = {
+            408: f"the body was not complete after {self.seconds:g} s",
+            413: f"the body is larger than {self.limit:,} bytes",
+        }[status]
+
+        async def lingering(message: Message) -> None:
+            """Close only when the client has sent everything, or it might not see the answer."""
+            if more_comes and message["type"] == "http.response.body":
+                await send({**message, "more_body": True})
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER_SECONDS):
+                        while (await receive()).get("more_body", False):
+                            pass
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
-        try:
-            await self.app(scope, counted, watched)
-        except _TooLargeError:
-            if begun:
-                raise
-            await self._refuse(scope, receive, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        detail = f"the body is larger than {self.limit:,} bytes"
-        refusal = problems.response(413, detail, headers={"Connection": "close"})
-        await refusal(scope, receive, send)
-
-
-class _TooLargeError(Exception):
-    """More came than was announced or allowed."""
+        answer = problems.response(status, detail, headers={"Connection": "close"})
+        await answer(scope, receive, lingering)

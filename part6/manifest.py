@@ -8,9 +8,9 @@ import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from part6.command import WorkFailedError
 from part6.file_hashes import file_hashes
@@ -36,9 +36,15 @@ class Column(BaseModel):
 class Smoke(BaseModel):
     """Rows whose answers are known: a loaded model must repeat them before it may serve."""
 
-    rows: list[list[float]]
+    rows: Annotated[list[tuple[float, float, float, float]], Field(min_length=1)]
     iris_class: list[int]
-    scores: list[list[float]]
+    scores: list[tuple[float, float, float]]
+
+    @model_validator(mode="after")
+    def _one_answer_per_row(self) -> "Smoke":
+        if not len(self.rows) == len(self.iris_class) == len(self.scores):
+            raise ValueError("not as many answers as rows")
+        return self
 
 
 class OnnxCheck(BaseModel):
@@ -114,7 +120,13 @@ def check_files(model_dir: Path, manifest: Manifest) -> Path:
         WorkFailedError: a file is missing or holds something else.
     """
     folder = model_dir / manifest.folder
-    found = file_hashes(folder)
+    try:
+        found = file_hashes(folder)
+    except OSError as exc:  # no permission, or another download is taking the files away
+        raise WorkFailedError(f"{exc.filename or folder}: {exc.strerror}; {AGAIN}") from exc
+    needed = {SKOPS, ONNX} if manifest.onnx else {SKOPS}
+    for name in sorted(needed - manifest.files.keys()):
+        raise WorkFailedError(f"{model_dir / FILE} does not name {name}; {AGAIN}")
     for name, expected in manifest.files.items():
         if name not in found:
             raise WorkFailedError(f"{folder / name} is missing; {AGAIN}")

@@ -1,6 +1,7 @@
 """Make the files that are served, and put them in place of the old ones in one step."""
 
 import logging
+import re
 import shutil
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from part6.command import WorkFailedError
-from part6.estimator import ask, load_skops, score_kind
+from part6.estimator import load_skops, score_kind, try_out
 from part6.file_hashes import file_hashes
 from part6.iris import FEATURES
 from part6.manifest import (
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
+
+# Whoever sets MODEL_DIR may keep other things there.
+OUR_FOLDER = re.compile(r"\d+-[0-9a-f]{12}")
 
 LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "skl2onnx", "skops")
 
@@ -53,7 +57,7 @@ def lay_out(folder: Path, skops: Path, rows: NDArray[np.float64], *, onnx: bool)
     folder.mkdir()
     shutil.copy(skops, folder / SKOPS)
     model = load_skops(folder / SKOPS)
-    answers = ask(model, rows)
+    answers = try_out(model, rows)
     _write_reference(folder / REFERENCE, rows, answers.classes)
     check = _convert(model, rows, folder / ONNX) if onnx else None
     # The first row of each class that it predicts.
@@ -70,18 +74,23 @@ def lay_out(folder: Path, skops: Path, rows: NDArray[np.float64], *, onnx: bool)
 def put_in_place(model_dir: Path, folder: Path, manifest: Manifest) -> None:
     """Move `folder` to where `manifest` says, and make that manifest the one that counts."""
     final = model_dir / manifest.folder
-    if final.exists():  # the same files; the old ones may have been damaged since
-        shutil.rmtree(final)
-    folder.rename(final)
+    if final.exists() and not _holds(final, manifest):
+        shutil.rmtree(final)  # damaged since, so nobody loses anything by it
+    if not final.exists():  # else the same files are there and a server may be reading them
+        folder.rename(final)
     try:
         before = read_manifest(model_dir).folder
     except WorkFailedError:  # none, or a broken one: this one takes its place
         before = manifest.folder
     write_manifest(model_dir, manifest)
-    for old in model_dir.glob("*-*/"):
+    for old in model_dir.iterdir():
         # A server may be about to read the files that the manifest named a moment ago.
-        if old.name not in {manifest.folder, before}:
+        if OUR_FOLDER.fullmatch(old.name) and old.name not in {manifest.folder, before}:
             shutil.rmtree(old)
+
+
+def _holds(folder: Path, manifest: Manifest) -> bool:
+    return file_hashes(folder) == manifest.files
 
 
 def _write_reference(file: Path, rows: NDArray[np.float64], classes: NDArray[np.int64]) -> None:

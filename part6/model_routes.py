@@ -42,7 +42,8 @@ def model_routes(serving: Serving, drain: Drain, api_key: SecretStr) -> APIRoute
 
     def known(key: Annotated[str | None, Depends(header)]) -> None:
         expected = api_key.get_secret_value().encode()
-        if key is None or not secrets.compare_digest(key.encode(), expected):
+        # A header arrives as bytes, which Starlette reads as Latin-1.
+        if key is None or not secrets.compare_digest(key.encode("latin-1"), expected):
             raise ProblemError(401, "the header X-API-Key does not hold the key of this server")
 
     @router.get("/model", tags=["model"], responses=documented(503))

@@ -57,15 +57,16 @@ def open_session(onnx: bytes) -> "InferenceSession":
         WorkFailedError: these bytes are no ONNX model.
     """
     from onnxruntime import InferenceSession, SessionOptions
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidProtobuf
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
     options = SessionOptions()
     # For a few rows of four numbers, waking other threads costs more than they save.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         return InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    except (Fail, InvalidProtobuf) as exc:
-        raise WorkFailedError(f"ONNX Runtime cannot open the model: {exc}") from exc
+    except (ort.Fail, ort.InvalidGraph, ort.InvalidProtobuf, ort.NotImplemented) as exc:
+        reason = str(exc).strip().splitlines()[0]
+        raise WorkFailedError(f"ONNX Runtime cannot open the model: {reason}") from exc
 
 
 def ask_session(session: "InferenceSession", rows: NDArray[np.float64]) -> Answers:
@@ -80,6 +81,14 @@ def compare(model: "Pipeline", onnx: bytes, rows: NDArray[np.float64]) -> OnnxCh
         WorkFailedError: they disagree about a class, or a score differs by more than TOLERANCE.
     """
     original, converted = ask(model, rows), ask_session(open_session(onnx), rows)
+    if converted.classes.shape != original.classes.shape:
+        raise WorkFailedError(
+            f"no ONNX: classes of another shape, {converted.classes.shape} for {len(rows)} rows"
+        )
+    if converted.scores.shape != original.scores.shape:
+        raise WorkFailedError(
+            f"no ONNX: scores of another shape, {converted.scores.shape} for {len(rows)} rows"
+        )
     different = int((original.classes != converted.classes).sum())
     if different:
         raise WorkFailedError(f"no ONNX: {different} of {len(rows)} rows get another class")

@@ -13,12 +13,12 @@ from part6 import metrics
 from part6.iris import FEATURES, LABEL_NAMES
 from part6.messages import Batch, Flower, Prediction, Predictions
 from part6.prediction_table import Recorded
-from part6.problems import ProblemError, documented
+from part6.problems import BODY, ProblemError, documented
 from part6.recorder import Recorder
 from part6.served_model import ServedModel
 from part6.serving import Serving
 
-ERRORS = documented(400, 408, 413, 503)
+ERRORS = BODY | documented(503)
 
 _measurements = itemgetter(*FEATURES)
 

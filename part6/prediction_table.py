@@ -79,8 +79,15 @@ class PredictionTable:
         """Whether the commit that got no answer took place all the same."""
         if self._unsure is None:
             return False
-        status = connection.execute("SELECT pg_xact_status(%s::xid8)", [self._unsure]).fetchone()
-        connection.commit()
+        try:
+            status = connection.execute(
+                "SELECT pg_xact_status(%s::xid8)", [self._unsure]
+            ).fetchone()
+        except psycopg.errors.InvalidParameterValue:  # the server crashed and never heard of it
+            status = None
+            connection.rollback()
+        else:
+            connection.commit()
         if status == ("in progress",):  # the server has not noticed yet that we are gone
             raise psycopg.OperationalError("the last commit is still going on")
         self._unsure = None
@@ -95,6 +102,11 @@ class PredictionTable:
                 password=self._settings.postgres_password.get_secret_value(),
                 dbname=self._settings.postgres_db,
                 connect_timeout=3,
+                # A machine that is gone without a farewell is noticed in seconds, not in hours.
+                keepalives_idle=5,
+                keepalives_interval=5,
+                keepalives_count=3,
+                tcp_user_timeout=15_000,
                 application_name="part6",
             )
             # Two servers that start at once: the second waits and finds the table there.

@@ -1,7 +1,6 @@
 """Errors as RFC 9457 problem documents, whoever raises them: the API, FastAPI or a bug."""
 
-import logging
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -9,11 +8,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
-
-log = logging.getLogger(__name__)
+from starlette.routing import Match
 
 MEDIA_TYPE = "application/problem+json"
+
+# As RFC 9110 calls them; Python 3.12 still has the older names.
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def _title(status: int) -> str:
+    return TITLES.get(status) or HTTPStatus(status).phrase
 
 
 class Fault(BaseModel):
@@ -50,7 +54,7 @@ def response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """A problem document as an HTTP response."""
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    problem = Problem(title=_title(status), status=status, detail=detail, errors=errors)
     content = problem.model_dump(exclude_none=True)
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
@@ -60,11 +64,14 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": _title(status),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status in statuses
     }
+
+
+BODY = documented(400, 408, 413, 415)  # what every route that reads a body may answer
 
 
 def install(app: FastAPI) -> None:
@@ -105,25 +112,38 @@ async def _http(request: Request, exc: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> set[str]:
-    """The methods that the path of a request has."""
-    routes = [route for route in request.app.routes if isinstance(route, Route)]
-    found: set[str] = set()
-    for route in routes:
-        match, _ = route.matches(request.scope)
-        if match != Match.NONE:
-            found |= route.methods or set()
-    return found
+    """The methods that the path of a request has, in whichever router its routes are."""
+    return {
+        method.value
+        for method in HTTPMethod
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method.value})[0] == Match.FULL
+    }
 
 
-async def _invalid(_: Request, exc: Exception) -> JSONResponse:
+async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
-    errors = [Fault(where=".".join(map(str, e["loc"])), what=e["msg"]) for e in exc.errors()]
+    if _is_other_than_json(request, exc):
+        return response(415, "send the body with the header Content-Type: application/json")
+    errors = [Fault(where=_where(error["loc"]), what=error["msg"]) for error in exc.errors()[:20]]
     named = ", ".join(error.where for error in errors[:5])
-    return response(422, f"the request cannot be used: {named}", errors[:20])
+    return response(422, f"the request cannot be used: {named}", errors)
 
 
-async def _bug(request: Request, exc: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+def _is_other_than_json(request: Request, exc: RequestValidationError) -> bool:
+    """Whether FastAPI did not look into the body because of what its header says it is."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    unread = any(error["loc"] == ("body",) and error["type"] != "missing" for error in exc.errors())
+    return unread and not content_type.endswith(("/json", "+json"))
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    """The place of a fault; short and valid Unicode, whatever a client calls its fields."""
+    return ".".join(map(str, location))[:100].encode("utf-8", "replace").decode("utf-8")
+
+
+async def _bug(_: Request, __: Exception) -> JSONResponse:
+    """Tell the client nothing of it; uvicorn writes the traceback into its log."""
     return response(
         500, "something went wrong here, not in your request; it is in the server's log"
     )

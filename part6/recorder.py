@@ -65,7 +65,8 @@ class Recorder:
         """Write what is left, for a few seconds at the most; return how many rows are lost."""
         self._deadline = time.monotonic() + DRAIN_SECONDS
         self._stopping.set()
-        self._thread.join()
+        # A database that hangs must not hold us, too: the thread ends with the process.
+        self._thread.join(DRAIN_SECONDS)
         if self.waiting:
             log.error("predictions lost: the database did not take them", rows=self.waiting)
         return self.waiting
@@ -84,9 +85,11 @@ class Recorder:
     def _run(self) -> None:
         """Write until everything is written after `close`, or its time is over."""
         failing = False
+        batch: list[Recorded] = []
         while True:
             stopping = self._stopping.is_set()
-            batch = self._batch()
+            # After a failure the very same rows, because they may have been written all the same.
+            batch = batch or self._batch()
             if not batch:
                 if stopping:
                     break
@@ -96,11 +99,10 @@ class Recorder:
                 self._table.write(batch)
             except psycopg.Error as exc:
                 metrics.RECORD_FAILURES.inc()
-                self._queue.extendleft(reversed(batch))
                 if not failing:
                     log.error(
                         "predictions wait: the database does not take them",
-                        reason=str(exc).strip().splitlines()[0],
+                        reason=(str(exc).strip() or type(exc).__name__).splitlines()[0],
                     )
                 failing = True
                 if time.monotonic() + RETRY_SECONDS > self._deadline:
@@ -109,10 +111,13 @@ class Recorder:
                 time.sleep(0.2) if stopping else self._stopping.wait(RETRY_SECONDS)
                 continue
             rows = sum(len(entry.classes) for entry in batch)
+            batch = []
             self._taken += rows
             metrics.RECORDED.inc(rows)
             if failing:
-                log.info("predictions are written again", waiting=self.waiting)
+                log.info(
+                    "predictions are written again", waiting=self.waiting, dropped=self._dropped
+                )
                 failing = False
         self._table.close()
 

@@ -47,7 +47,10 @@ def load_served_model(model_dir: Path) -> ServedModel:
 
 def _open(manifest: Manifest, folder: Path) -> ServedModel:
     if manifest.onnx is not None:
-        session = open_session((folder / ONNX).read_bytes())
+        try:
+            session = open_session((folder / ONNX).read_bytes())
+        except WorkFailedError as exc:
+            raise WorkFailedError(f"{folder / ONNX}: {exc}; {AGAIN}") from exc
         return ServedModel(manifest, "onnxruntime", lambda rows: ask_session(session, rows))
     estimator = load_skops(folder / SKOPS)
     return ServedModel(manifest, "scikit-learn", lambda rows: ask(estimator, rows))
@@ -57,11 +60,8 @@ def _prove(model: ServedModel) -> None:
     """Raise WorkFailedError unless the model repeats the answers that its manifest holds."""
     smoke = model.manifest.smoke
     answers = model.predict(np.array(smoke.rows))
-    expected = np.array(smoke.scores)
-    if (
-        answers.classes.tolist() != smoke.iris_class
-        or answers.scores.shape != expected.shape
-        or not np.abs(answers.scores - expected).max() <= TOLERANCE
+    if answers.classes.tolist() != smoke.iris_class or not np.allclose(
+        answers.scores, smoke.scores, rtol=0, atol=TOLERANCE
     ):
         raise WorkFailedError(
             f"version {model.manifest.version} of {model.manifest.name!r} does not give the "

@@ -28,6 +28,8 @@ SHARED_HOME = "COURSE_TEST_HOME"
 OURS = (
     "POSTGRES_",
     "MLFLOW_",
+    "MODEL_",
+    "RECORD_",
     "AWS_",
     "MINIO_",
     "S3_",

@@ -1,0 +1,343 @@
+"""Fixtures of part 6: model folders made in a second, servers on them, a registered model."""
+
+import asyncio
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from numpy.typing import NDArray
+
+from course import ports
+from part6.app import create_app
+from part6.file_hashes import digest
+from part6.iris import FEATURES
+from part6.manifest import Column, Manifest
+from part6.model_folder import lay_out, put_in_place
+from part6.settings import Settings
+from tests.conftest import ROOT, clean_environment
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+KEY = "the key of these tests"
+NOBODY = 9  # a port where nobody listens
+
+
+@cache
+def flowers() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The 150 flowers: (150, 4) in cm, and their classes (150,)."""
+    from sklearn.datasets import load_iris
+
+    rows, classes = load_iris(return_X_y=True)
+    return rows, classes
+
+
+def train(kernel: str = "rbf", **options: object) -> "Pipeline":
+    """A model like part 3's; another kernel makes another version."""
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    rows, classes = flowers()
+    model = Pipeline([("scaler", StandardScaler()), ("svc", SVC(kernel=kernel, **options))])
+    return model.fit(pd.DataFrame(rows, columns=list(FEATURES)), classes)
+
+
+@cache
+def dumped(model: "Pipeline") -> bytes:
+    """The model as a skops file, always the same one: by itself it would hold the time of day."""
+    import skops.io
+
+    return bytes(skops.io.dumps(model))
+
+
+def put_model(
+    model_dir: Path,
+    model: "Pipeline",
+    version: int = 1,
+    *,
+    onnx: bool = True,
+    alias: str | None = None,
+) -> Manifest:
+    """Make `model` the one in `model_dir`, as download_model does, but without a registry."""
+    model_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=model_dir, prefix=".incoming-") as incoming:
+        file = Path(incoming, "model.skops")
+        file.write_bytes(dumped(model))
+        contents = lay_out(Path(incoming, "model"), file, flowers()[0], onnx=onnx)
+        manifest = Manifest(
+            name="sk_model",
+            version=version,
+            run_id="0" * 32,
+            alias=alias,
+            downloaded_at=datetime.now(UTC),
+            folder=f"{version}-{digest(contents.files)[:12]}",
+            verified=True,
+            signature=[Column(name=name, type="double") for name in FEATURES],
+            onnx_wanted=onnx,
+            **contents._asdict(),
+        )
+        put_in_place(model_dir, Path(incoming, "model"), manifest)
+    return manifest
+
+
+@pytest.fixture(scope="session")
+def pipelines() -> dict[int, "Pipeline"]:
+    """Version to model."""
+    return {1: train("rbf"), 2: train("linear")}
+
+
+@pytest.fixture(scope="session")
+def made(
+    pipelines: dict[int, "Pipeline"], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """A model folder of each kind, to be copied."""
+    folders = {}
+    for runtime in ("onnxruntime", "scikit-learn"):
+        folders[runtime] = tmp_path_factory.mktemp("made") / "model"
+        put_model(folders[runtime], pipelines[1], onnx=runtime == "onnxruntime")
+    return folders
+
+
+@pytest.fixture
+def model_dir(made: dict[str, Path], tmp_path: Path) -> Path:
+    """A model folder of this test's own with version 1 for ONNX Runtime, following no alias."""
+    return shutil.copytree(made["onnxruntime"], tmp_path / "model")
+
+
+class Client:
+    """Requests to an app in this process; its lifespan lasts as long as the `with` block."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self._runner = asyncio.Runner()
+        self._lifespan = app.router.lifespan_context(app)
+
+    def __enter__(self) -> "Client":
+        try:
+            self._runner.run(self._lifespan.__aenter__())
+        except BaseException:
+            self._runner.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._lifespan.__aexit__(None, None, None))
+        self._runner.close()
+
+    def request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Send one request; an error inside the app is its answer 500."""
+
+        async def sent() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://test", verify=False
+            ) as client:
+                return await client.request(method, path, **content)
+
+        return self._runner.run(sent())
+
+    def get(self, path: str) -> httpx.Response:
+        return self.request("GET", path)
+
+    def post(self, path: str, **content: Any) -> httpx.Response:
+        return self.request("POST", path, **content)
+
+
+OpenClient = Callable[..., Client]
+
+
+@pytest.fixture
+def open_client() -> Iterator[OpenClient]:
+    """A function that serves a model folder in this process, without a database."""
+    with ExitStack() as clients:
+        yield lambda folder, **changed: clients.enter_context(Client(serving(folder, **changed)))
+
+
+@pytest.fixture(scope="module")
+def client(made: dict[str, Path]) -> Iterator[Client]:
+    """Version 1 in this process, for the tests of a module that change nothing."""
+    with Client(serving(made["onnxruntime"])) as client:
+        yield client
+
+
+def serving(model_dir: Path, **changed: Any) -> FastAPI:
+    """The app on a model folder, without a database and deaf to this process's environment."""
+    given: dict[str, Any] = {
+        "model_dir": model_dir,
+        "model_api_key": KEY,
+        "mlflow_tracking_uri": f"http://127.0.0.1:{NOBODY}",
+        "record_predictions": False,
+    }
+    return create_app(Settings(**{"_env_file": None} | given | changed))
+
+
+@dataclass
+class Api:
+    """A running server."""
+
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+    port: int
+    log: Path
+
+    def terminate(self) -> None:
+        """What `docker stop` sends."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout: float = 30) -> None:
+        """See it end in order after SIGTERM."""
+        # uvicorn shuts down, and then lets the signal have the effect that it has by itself.
+        assert self.process.wait(timeout) == -signal.SIGTERM, self.log.read_text()
+        assert "Application shutdown complete" in self.log.read_text()
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        lines = self.client.get("/metrics").text.splitlines()
+        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
+
+
+StartApi = Callable[..., Api]
+
+
+@pytest.fixture
+def start_api(tmp_path: Path) -> Iterator[StartApi]:
+    """A function that runs `uvicorn part6.app:app` on a model folder and waits for an answer."""
+    started: list[Api] = []
+
+    def start(model_dir: Path, **variables: str) -> Api:
+        # Below the ephemeral range, and apart from what other workers choose.
+        port = ports.choose(random.randint(20_000, 32_000))
+        log = tmp_path / f"api-{port}.log"
+        command = [sys.executable, "-m", "uvicorn", "part6.app:app", f"--port={port}"]
+        environment = {
+            "MODEL_DIR": str(model_dir),
+            "MODEL_API_KEY": KEY,
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{NOBODY}",
+            "RECORD_PREDICTIONS": "false",
+        }
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--no-access-log", "--timeout-graceful-shutdown=15"],
+                cwd=ROOT,
+                env=clean_environment() | environment | variables,
+                stdout=output,
+                stderr=output,
+            )
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        started.append(Api(process, client, port, log))
+        deadline = time.monotonic() + 60
+        while f"running on http://127.0.0.1:{port}" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        return started[-1]
+
+    yield start
+    for api in started:
+        api.client.close()
+        if api.process.poll() is None:
+            api.terminate()
+            try:
+                api.wait()
+            finally:
+                api.process.kill()
+
+
+@dataclass
+class Proxy:
+    """Passes TCP on to `target`; it can be cut and mended, and it can hang."""
+
+    target: int
+    port: int = 0
+    hangs: bool = False
+    _listener: socket.socket | None = None
+    _open: list[socket.socket] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Listen, on the same port as before if there was one."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Break every connection and accept no more."""
+        if self._listener:
+            # Wakes the thread in accept(); closing alone leaves it, and the port, in the kernel.
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        while self._open:
+            with suppress(OSError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+                self._open += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError), source, sink:
+            while data := source.recv(65536):
+                while self.hangs:
+                    time.sleep(0.05)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+StartProxy = Callable[[int], Proxy]
+
+
+@pytest.fixture
+def proxy() -> Iterator[StartProxy]:
+    """A function that starts a proxy to a port; it is stopped afterwards."""
+    proxies: list[Proxy] = []
+
+    def start(target: int) -> Proxy:
+        proxies.append(Proxy(target))
+        proxies[-1].start()
+        return proxies[-1]
+
+    yield start
+    for each in proxies:
+        each.hangs = False
+        each.cut()
+
+
+def flower(row: NDArray[np.float64]) -> dict[str, float]:
+    """A row as a request says it."""
+    return dict(zip(FEATURES, row.tolist(), strict=True))
+
+
+FLOWER = {"sepal_length": 6.3, "sepal_width": 3.3, "petal_length": 6.0, "petal_width": 2.5}
+
+
+def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
+    """Wait until it is true."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.02)
