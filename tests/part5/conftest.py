@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from course import ports
 from part5 import crud_pydantic, crud_sql
 from part5.settings import Settings
-from tests.conftest import ROOT, Database, Server, _fresh_database, clean_environment
+from tests.conftest import ROOT, Database, clean_environment
 
 
 @dataclass
@@ -84,16 +84,11 @@ def on_psycopg(database: Database) -> str:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def users_url(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def users_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of an empty database, of both kinds in turn."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/users.db"
-        return
-    server: Server = request.getfixturevalue("postgres")
-    for database in _fresh_database(server):
-        yield on_psycopg(database)
+        return f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/users.db"
+    return on_psycopg(request.getfixturevalue("module_database"))
 
 
 OpenApi = Callable[[str], TestClient]

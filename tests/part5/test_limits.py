@@ -136,9 +136,18 @@ def test_a_body_that_does_not_come_in_time_is_given_up() -> None:
     assert b"was not complete after 0.1 s" in answer[1]["body"]
 
 
-@pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"\r\n" * 3])
+ENDLESS = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n{"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"\r\n" * 3, ENDLESS],
+    ids=["TLS", "half a line", "nothing", "a length of 5000 digits"],
+)
 def test_what_is_no_http_ends_that_connection_only(api: Api, garbage: bytes) -> None:
     with socket.create_connection(("127.0.0.1", api.port)) as odd:
         odd.sendall(garbage)
+        odd.shutdown(socket.SHUT_WR)
+        assert not odd.recv(1000).startswith(b"HTTP/1.1 5")
     with httpx2.Client(base_url=api.client.base_url) as other:
         assert other.get("/health").status_code == 200
