@@ -21,10 +21,12 @@ from course.services.mlflow_server import MlflowServer
 from course.services.object_store import ObjectStore
 from course.services.postgres import Postgres
 from course.supervisor import Supervisor
+from tests import forked
 from tests.compose import Compose
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_HOME = "COURSE_TEST_HOME"
+FORKING = pytest.StashKey["subprocess.Popen[bytes]"]()
 OURS = (
     "POSTGRES_",
     "MLFLOW_",
@@ -39,7 +41,10 @@ OURS = (
 
 
 class RunModule(Protocol):
-    """Run `python -m module` as a learner does."""
+    """Run `python -m module` as a learner does; with `fresh`, in an interpreter of its own.
+
+    Else tests/forked.py may run it, which says what of an interpreter it does not start anew.
+    """
 
     def __call__(
         self,
@@ -48,6 +53,7 @@ class RunModule(Protocol):
         env: dict[str, str] | None = None,
         timeout: float = 120,
         check: bool = False,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]: ...
 
 
@@ -55,10 +61,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the home of the stack that all workers share; the first fixture starts it."""
     if not hasattr(config, "workerinput"):
         os.environ[SHARED_HOME] = tempfile.mkdtemp(prefix="course-test-")
+        if forked.POSSIBLE:
+            config.stash[FORKING] = forked.start(_forking(), ROOT, clean_environment())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the stack when the last worker is done."""
+    if forking := config.stash.get(FORKING, None):
+        forking.communicate()
     if not hasattr(config, "workerinput") and (place := os.environ.pop(SHARED_HOME, None)):
         _supervisor(place).down(wipe=True)
         shutil.rmtree(place)
@@ -94,6 +104,11 @@ def chromium() -> str | None:
     """The system's Chromium or Chrome."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def _forking() -> Path:
+    """Where the process of tests/forked.py listens."""
+    return Path(os.environ[SHARED_HOME], "forking")
 
 
 def _supervisor(place: str) -> Supervisor:
@@ -214,16 +229,21 @@ def run_module() -> RunModule:
         env: dict[str, str] | None = None,
         timeout: float = 120,
         check: bool = False,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", module, *args],
-            cwd=ROOT,
-            env=clean_environment() | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        environ = clean_environment() | (env or {})
+        if forked.POSSIBLE and not fresh:
+            done = forked.run(_forking(), module, args, environ, timeout)
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", module, *args],
+                cwd=ROOT,
+                env=environ,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
         if check and done.returncode != 0:
             pytest.fail(f"{done.args} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
