@@ -219,6 +219,26 @@ def clean_environment() -> dict[str, str]:
     }
 
 
+def run_as_module(
+    module: str, args: tuple[str, ...], env: dict[str, str], timeout: float, *, fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m MODULE ARGS` from the repository root; see RunModule."""
+    environ = clean_environment() | env
+    # What Python itself reads, it reads at its start.
+    fresh = fresh or any(name.startswith("PYTHON") for name in env)
+    if forked.POSSIBLE and not fresh:
+        return forked.run(_forking(), module, args, environ, timeout)
+    return subprocess.run(
+        [sys.executable, "-m", module, *args],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="session")
 def run_module() -> RunModule:
     """A function that runs a module from the repository root, as a learner does."""
@@ -231,19 +251,7 @@ def run_module() -> RunModule:
         check: bool = False,
         fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        environ = clean_environment() | (env or {})
-        if forked.POSSIBLE and not fresh:
-            done = forked.run(_forking(), module, args, environ, timeout)
-        else:
-            done = subprocess.run(
-                [sys.executable, "-m", module, *args],
-                cwd=ROOT,
-                env=environ,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
+        done = run_as_module(module, args, env or {}, timeout, fresh=fresh)
         if check and done.returncode != 0:
             pytest.fail(f"{done.args} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

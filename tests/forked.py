@@ -31,8 +31,17 @@ _EDGE = ("pydantic_settings", "sqlalchemy", "psycopg2.extras", "stamina", "typer
 _DATA = ("pandas", "sklearn.datasets", "rich.progress")
 _DRAW = ("matplotlib.figure", "matplotlib.backends.backend_agg")
 _MODEL = ("sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline", "sklearn.svm")
-# What the scripts of a part import sooner or later, loaded when the first of them is run.
+# What the scripts of a package import sooner or later, loaded when the first of them is run.
 LIBRARIES = {
+    "course": (
+        *_EDGE,
+        "botocore.session",
+        "dotenv",
+        "filelock",
+        "psutil",
+        "psycopg",
+        "rich.progress",
+    ),
     "part1": (*_EDGE, *_DATA, *_DRAW, "psycopg"),
     "part2": (*_EDGE, *_DATA, *_DRAW, *_MODEL),
     "part3": (*_EDGE, *_DATA, *_DRAW, *_MODEL, "boto3", "mlflow.sklearn", "skops.io"),
@@ -52,22 +61,24 @@ def start(place: Path, root: Path, environ: dict[str, str]) -> subprocess.Popen[
 
     What it has to say itself, such as a warning while it imports, it writes to `place`.log.
     """
-    with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
-        place.with_suffix(".log").open("wb") as log,
-    ):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(place))
         listener.listen()
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.forked", str(listener.fileno())],
+            [sys.executable, "-m", "tests.forked", str(listener.fileno()), str(_log(place))],
             cwd=root,
             env=environ | _ENVIRONMENT,
+            # Pipes, as the scripts get: Python's streams remember whether they can seek.
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             start_new_session=True,  # a Ctrl-C that is meant for the tests does not reach it
         )
+
+
+def _log(place: Path) -> Path:
+    return place.with_suffix(".log")
 
 
 def run(
@@ -102,7 +113,7 @@ def run(
                     waiting.unregister(key.fd)
         code, *texts = (data.decode() for data in read.values())
     if not code:
-        raise RuntimeError(f"the process that forks has ended: {place.with_suffix('.log')}")
+        raise RuntimeError(f"the process that forks has ended: see {_log(place)}")
     stdout, stderr = (text.replace("\r\n", "\n").replace("\r", "\n") for text in texts)
     return subprocess.CompletedProcess(command, int(code), stdout, stderr)
 
@@ -187,6 +198,8 @@ _exit_status: int | None = None  # of a child that has ended by itself, not by a
 
 if __name__ == "__main__":
     atexit.register(_leave)  # before the libraries register theirs, so that it is called last
+    with Path(sys.argv[2]).open("wb") as log:
+        os.dup2(log.fileno(), 2)
     script = _serve(socket.socket(fileno=int(sys.argv[1])))
     # Here and not in _serve, so that an exception or an interrupt ends the child as it ends Python.
     try:

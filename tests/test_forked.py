@@ -92,6 +92,7 @@ print(sys.argv[1:], __name__, __spec__.name == sys.argv[0].split("/")[-1][:-3], 
 print(os.path.dirname(sys.argv[0]), sys.path[0], sys.flags, sys.stdout.encoding)
 print([f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(("MLFLOW", "COURSE"))])
 print(repr(sys.stdin.read()), sys.stdin.isatty(), sys.stdout.isatty(), logging.root.handlers)
+sys.stdout.reconfigure(errors="replace")
 print("one\\r\\ntwo\\rthree", file=sys.stderr)
 warnings.warn("this is old", DeprecationWarning)
 open("/dev/null")
