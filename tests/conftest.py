@@ -21,10 +21,12 @@ from course.services.mlflow_server import MlflowServer
 from course.services.object_store import ObjectStore
 from course.services.postgres import Postgres
 from course.supervisor import Supervisor
+from tests import forked
 from tests.compose import Compose
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_HOME = "COURSE_TEST_HOME"
+FORKING = pytest.StashKey["subprocess.Popen[bytes]"]()
 OURS = (
     "POSTGRES_",
     "MLFLOW_",
@@ -43,7 +45,10 @@ OURS = (
 
 
 class RunModule(Protocol):
-    """Run `python -m module` as a learner does."""
+    """Run `python -m module` as a learner does; with `fresh`, in an interpreter of its own.
+
+    Else tests/forked.py may run it, which says what of an interpreter it does not start anew.
+    """
 
     def __call__(
         self,
@@ -52,6 +57,7 @@ class RunModule(Protocol):
         env: dict[str, str] | None = None,
         timeout: float = 120,
         check: bool = False,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]: ...
 
 
@@ -59,10 +65,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the home of the stack that all workers share; the first fixture starts it."""
     if not hasattr(config, "workerinput"):
         os.environ[SHARED_HOME] = tempfile.mkdtemp(prefix="course-test-")
+        if forked.POSSIBLE:
+            config.stash[FORKING] = forked.start(_forking(), ROOT, clean_environment())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop the stack when the last worker is done."""
+    if forking := config.stash.get(FORKING, None):
+        forking.communicate()
     if not hasattr(config, "workerinput") and (place := os.environ.pop(SHARED_HOME, None)):
         _supervisor(place).down(wipe=True)
         shutil.rmtree(place)
@@ -98,6 +108,11 @@ def chromium() -> str | None:
     """The system's Chromium or Chrome."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def _forking() -> Path:
+    """Where the process of tests/forked.py listens."""
+    return Path(os.environ[SHARED_HOME], "forking")
 
 
 def _supervisor(place: str) -> Supervisor:
@@ -208,6 +223,26 @@ def clean_environment() -> dict[str, str]:
     }
 
 
+def run_as_module(
+    module: str, args: tuple[str, ...], env: dict[str, str], timeout: float, *, fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m MODULE ARGS` from the repository root; see RunModule."""
+    environ = clean_environment() | env
+    # What Python itself reads, it reads at its start.
+    fresh = fresh or any(name.startswith("PYTHON") for name in env)
+    if forked.POSSIBLE and not fresh:
+        return forked.run(_forking(), module, args, environ, timeout)
+    return subprocess.run(
+        [sys.executable, "-m", module, *args],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="session")
 def run_module() -> RunModule:
     """A function that runs a module from the repository root, as a learner does."""
@@ -218,16 +253,9 @@ def run_module() -> RunModule:
         env: dict[str, str] | None = None,
         timeout: float = 120,
         check: bool = False,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", module, *args],
-            cwd=ROOT,
-            env=clean_environment() | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = run_as_module(module, args, env or {}, timeout, fresh=fresh)
         if check and done.returncode != 0:
             pytest.fail(f"{done.args} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

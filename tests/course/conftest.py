@@ -18,7 +18,7 @@ import pytest
 
 from course import ports, processes
 from course.home import Home
-from tests.conftest import ROOT, clean_environment
+from tests.conftest import ROOT, clean_environment, run_as_module
 
 # Signals by name: Windows has neither most of them nor a way to send one to another program.
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send such a signal")
@@ -87,9 +87,7 @@ class Course:
 
     def run(self, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `course ARGS` to its end."""
-        with self.start(*args) as process:
-            stdout, stderr = process.communicate(timeout=timeout)
-            return subprocess.CompletedProcess(args, process.returncode, stdout, stderr)
+        return run_as_module("course", args, self.variables, timeout)
 
     def ok(self, *args: str) -> str:
         """Run `course ARGS`, which must succeed, and return what it printed."""

@@ -24,7 +24,7 @@ def log_text(course: Course, uri_port: str, text: str) -> None:
     client.log_text(run.info.run_id, text, "note.txt")
 
 
-def test_mlflow_follows_its_artifact_store_to_another_port(course: Course) -> None:
+def test_mlflow_follows_its_artifact_store_and_its_database_to_other_ports(course: Course) -> None:
     course.ok("up")
     course.kill("mlflow-artifact-store")
     with taken(course.variables["S3_PORT"]):
@@ -33,21 +33,7 @@ def test_mlflow_follows_its_artifact_store_to_another_port(course: Course) -> No
     assert printed.count("runs already") == 1  # PostgreSQL only
     log_text(course, course.variables["MLFLOW_PORT"], "kept")
 
-
-def test_a_new_password_of_the_artifact_store_reaches_mlflow_and_no_cloud_account_does(
-    course: Course,
-) -> None:
-    course.variables |= {"AWS_PROFILE": "not-there", "AWS_ENDPOINT_URL": "http://localhost:1"}
-    course.ok("up")
-    course.variables["MINIO_ROOT_PASSWORD"] = "another-secret"
-    assert course.ok("up").count("runs already") == 1
-    log_text(course, course.variables["MLFLOW_PORT"], "kept")
-    for record in (course.home.path / "run").glob("*.json"):
-        assert "another-secret" not in record.read_text()
-
-
-def test_mlflow_finds_the_database_that_part_1_has_moved(course: Course) -> None:
-    course.ok("up")
+    # Part 1 does not need MLflow, but has moved its database.
     course.kill("postgres-server")
     with taken(course.variables["POSTGRES_PORT"]):
         printed = course.ok("up", "part1")
@@ -56,15 +42,24 @@ def test_mlflow_finds_the_database_that_part_1_has_moved(course: Course) -> None
     log_text(course, course.variables["MLFLOW_PORT"], "kept")
 
 
-def test_changed_settings_stop_nothing_that_was_not_asked_for_or_cannot_be_replaced(
+def test_a_new_password_reaches_mlflow_when_it_is_asked_for_and_can_be_replaced(
     course: Course,
 ) -> None:
+    """And the learner's own cloud account reaches it never."""
+    course.variables |= {"AWS_PROFILE": "not-there", "AWS_ENDPOINT_URL": "http://localhost:1"}
     course.ok("up")
     mlflow = course.pid("mlflow-server")
     course.variables["MINIO_ROOT_PASSWORD"] = "another-secret"
     course.ok("up", "part1")
     assert course.pid("mlflow-server") == mlflow
-    del course.variables["MINIO_ROOT_PASSWORD"]
+    log_text(course, course.variables["MLFLOW_PORT"], "kept")
+
+    assert course.ok("up").count("runs already") == 1
+    log_text(course, course.variables["MLFLOW_PORT"], "kept")
+    for record in (course.home.path / "run").glob("*.json"):
+        assert "another-secret" not in record.read_text()
+
+    mlflow = course.pid("mlflow-server")
     course.variables["MLFLOW_DB_PASSWORD"] = "different"
     done = course.run("up")
     assert done.returncode == 1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -27,32 +28,38 @@ SMALL = ("--candidates", "12", "--folds", "3")
 @pytest.fixture(scope="module")
 def on_threads(run_module: RunModule, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("threads")
-    run_module("part2.search_train", *SMALL, "--output", str(output), check=True)
+    args = (*SMALL, "--output", str(output))
+    run_module("part2.search_train", *args, check=True, fresh=True)  # hashes that others lack
     return output
 
 
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
+@dataclass(frozen=True)
+class Cluster:
     """A Dask scheduler with one worker, started as the error message says, elsewhere."""
+
+    address: str
+    scheduler: "subprocess.Popen[bytes]"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
     port = ports.choose(28786, not_these=set())
     address = f"tcp://127.0.0.1:{port}"
     dask = [sys.executable, "-m", "dask"]
     quiet = ("--no-dashboard", "--host", "127.0.0.1")
     commands = [
         [*dask, "scheduler", "--port", str(port), *quiet],
-        [*dask, "worker", address, "--nthreads", "1", *quiet],
+        [*dask, "worker", address, "--nthreads", "1", "--no-nanny", *quiet],
     ]
     # From a folder without this repository: a worker needs scikit-learn only.
     processes = [
-        subprocess.Popen(
-            command, cwd="/", env=clean_environment(), stderr=subprocess.DEVNULL, text=True
-        )
+        subprocess.Popen(command, cwd="/", env=clean_environment(), stderr=subprocess.DEVNULL)
         for command in commands
     ]
-    yield address
+    yield Cluster(address, processes[0])
     for process in reversed(processes):
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=30)
 
 
 def assert_same_search(one: Path, two: Path) -> None:
@@ -94,14 +101,35 @@ def test_a_local_dask_cluster_finds_the_same(
     assert_same_search(on_threads, tmp_path)
 
 
-def test_a_dask_cluster_elsewhere_finds_the_same(
-    run_module: RunModule, scheduler: str, on_threads: Path, tmp_path: Path
+def test_a_dask_cluster_elsewhere_finds_the_same_and_its_loss_is_one_line(
+    run_module: RunModule, cluster: Cluster, on_threads: Path, tmp_path: Path
 ) -> None:
     args = (*SMALL, "--output", str(tmp_path))
-    done = run_module("part2.search_train", "--dask", scheduler, *args, check=True)
+    done = run_module("part2.search_train", "--dask", cluster.address, *args, check=True)
 
-    assert f"Dask scheduler {scheduler}, 1 workers" in done.stderr
+    assert f"Dask scheduler {cluster.address}, 1 workers" in done.stderr
     assert_same_search(on_threads, tmp_path)
+
+    log = tmp_path / "log"
+    many = ("--candidates", "20000", "--output", str(tmp_path / "none"))
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "part2.search_train", "--dask", cluster.address, *many],
+            cwd=ROOT,
+            env=clean_environment() | {"TTY_COMPATIBLE": "1"},
+            stderr=stderr,
+        )
+    try:
+        wait_until(lambda: re.search(rb"[1-9]\d*/100000", log.read_bytes()) is not None)
+        cluster.scheduler.kill()
+        assert process.wait(timeout=60) == 1
+    finally:
+        process.kill()
+        process.wait()
+    lost = f"error: the Dask cluster at {cluster.address} was lost"
+    assert lost in log.read_text().splitlines()[-1]
+    assert "Traceback" not in log.read_text()
+    assert not (tmp_path / "none").exists()
 
 
 def small_search(jobs: int, done: list[float] | None = None) -> SearchResult:
@@ -224,39 +252,6 @@ def test_an_interrupt_stops_every_process_and_saves_nothing(
     assert "Traceback" not in log.read_text()
     wait_until(lambda: not group_exists(process.pid))
     assert not output.exists()
-
-
-def test_a_cluster_that_is_lost_is_one_line(tmp_path: Path) -> None:
-    port = ports.choose(28900, not_these=set())
-    address = f"tcp://127.0.0.1:{port}"
-    quiet = ("--no-dashboard", "--host", "127.0.0.1")
-    dask = (sys.executable, "-m", "dask")
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*command: str, log: Path) -> subprocess.Popen[bytes]:
-        with log.open("wb") as stderr:
-            environ = clean_environment() | {"TTY_COMPATIBLE": "1"}
-            started.append(subprocess.Popen(command, cwd=ROOT, env=environ, stderr=stderr))
-        return started[-1]
-
-    log = tmp_path / "log"
-    try:
-        scheduler = start(*dask, "scheduler", "--port", str(port), *quiet, log=tmp_path / "s")
-        worker = ("worker", address, "--nthreads", "1", "--no-nanny")
-        start(*dask, *worker, *quiet, log=tmp_path / "w")
-        args = ("--candidates", "20000", "--output", str(tmp_path / "none"))
-        module = (sys.executable, "-m", "part2.search_train", "--dask", address)
-        process = start(*module, *args, log=log)
-        wait_until(lambda: re.search(rb"[1-9]\d*/100000", log.read_bytes()) is not None)
-        scheduler.kill()
-
-        assert process.wait(timeout=60) == 1
-        assert f"error: the Dask cluster at {address} was lost" in log.read_text().splitlines()[-1]
-        assert "Traceback" not in log.read_text()
-    finally:
-        for child in reversed(started):
-            child.terminate()
-            child.wait(timeout=30)
 
 
 def group_exists(group: int) -> bool:

@@ -70,10 +70,12 @@ def saved(run_module: "RunModule", registry_environ: dict[str, str]) -> Saved:
     return save(run_module, registry_environ)
 
 
-def save(run_module: "RunModule", registry_environ: dict[str, str]) -> Saved:
+def save(
+    run_module: "RunModule", registry_environ: dict[str, str], *, fresh: bool = False
+) -> Saved:
     """Save a model under a new name."""
     name = new_name()
-    done = run_module(SAVE, "--model-name", name, env=registry_environ, check=True)
+    done = run_module(SAVE, "--model-name", name, env=registry_environ, check=True, fresh=fresh)
     found = re.search(r"^run +(\w{32})$", done.stdout, re.MULTILINE)
     assert found, done.stdout
     return Saved(name, found.group(1), done.stdout, done.stderr, registry_environ)

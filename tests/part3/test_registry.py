@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from part3.load_model_from_registry import load_model_from_registry
-from tests.part3.conftest import LOAD, Saved, only_line
+from tests.part3.conftest import LOAD, Saved, only_line, save
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,7 +24,10 @@ def test_save_prints_run_version_accuracies_and_address(saved: Saved) -> None:
     assert f"{saved.environ['MLFLOW_TRACKING_URI']}/#/models/{saved.name}/versions/1" in printed
 
 
-def test_nothing_but_our_own_lines_is_printed_while_saving(saved: Saved) -> None:
+def test_nothing_but_our_own_lines_is_printed_while_saving(
+    run_module: "RunModule", registry_environ: dict[str, str]
+) -> None:
+    saved = save(run_module, registry_environ, fresh=True)  # MLflow is imported after its settings
     log = [line.split(" ", 1)[1] for line in saved.stderr.splitlines()]
     assert re.fullmatch(r"trained on \d+ rows, validated on \d+", log[0])
     assert log[1:] == ["artifacts uploaded, reading them back"]
@@ -92,7 +95,7 @@ def test_a_run_a_version_and_an_alias_lead_to_the_same_model_with_the_logged_acc
     client.set_registered_model_alias(saved.name, "shadow", "1")
     logged = client.get_run(saved.run_id).data.metrics["valid_accuracy"]
     shadow = ("--model-name", saved.name, "--alias", "shadow")
-    done = run_module(LOAD, *shadow, env=saved.environ, check=True)
+    done = run_module(LOAD, *shadow, env=saved.environ, check=True, fresh=True)
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0] == f"model   {saved.name} version 1 @shadow"
