@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 API_PORT = 8000  # of the model API in the commands below
 
 _ROWS = r"wrote ([\d,]+) rows"
-_ANSWERS = r"answered|version"
-_ANSWERED = r"answered +([\d,]+)"
-_VERSIONS = r"versions? +(.+)"
-_DRIFT = r"(drift.*)"
+_ANSWERS = r"^(sent|answers|rows) "
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ STEPS = (
         title="ask it for predictions over HTTP",
         command="uv run python -m part6.send_requests --count 300 --rate 300",
         shows=_ANSWERS,
-        facts={"predictions over HTTP": _ANSWERED},
+        facts={"predictions over HTTP": r"answers +200: ([\d,]+)"},
     ),
     Step(
         part="part6",
@@ -121,20 +118,20 @@ STEPS = (
         title="the new champion takes over under traffic",
         command="uv run python -m part6.send_requests --rate 100 --until-swap",
         shows=_ANSWERS,
-        facts={"swapped under traffic": _VERSIONS},
+        facts={"swapped under traffic": r"rows +(version.+)"},
     ),
     Step(
         part="part6",
         title="send flowers that are too long",
-        command="uv run python -m part6.send_requests --count 900 --rate 450 --drift 1",
+        command="uv run python -m part6.send_requests --count 90 --batch 10 --rate 45 --drift 1",
         shows=_ANSWERS,
     ),
     Step(
         part="part6",
         title="find the drift",
         command="uv run python -m part6.monitor",
-        shows=r"drift|report",
-        facts={"drift": _DRIFT},
+        shows=r" drift |^report|^error: drift",
+        facts={"drift found": r"drift in (\w+ \(PSI [\d.]+)"},
         exit_status=1,
     ),
 )
