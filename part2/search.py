@@ -12,7 +12,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import loguniform  # type: ignore[import-untyped]
+from scipy.stats import loguniform
 from sklearn.base import clone
 from sklearn.model_selection import ParameterSampler, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline

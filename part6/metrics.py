@@ -5,7 +5,7 @@ import time
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-disable_created_metrics()  # a second series for every counter, with the time of its birth
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, with the time of its birth
 
 REQUESTS = Counter("iris_requests_total", "Answered requests.", ["path", "status"])
 # From a tenth of a millisecond: with a model this small, most of a request is the network.

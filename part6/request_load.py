@@ -15,24 +15,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 import stamina
 
 from part6.command import BadUsageError
 
 # It reports every single request otherwise.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 10.0
 SAY_BEHIND_SECONDS = 1.0
+AFTER_SWAP_SECONDS = 1.0
 LOST = "lost connection"
 LATE = f"no answer in {TIMEOUT_SECONDS:g} s"
 STRANGE = "200, but no prediction"
 
 # The server closed a connection that was open, as it may: at its restart, or after a pause.
-CLOSED = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError, httpx.CloseError)
-NOT_THERE = (httpx.ConnectError, httpx.ConnectTimeout)
+CLOSED = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, httpx2.CloseError)
+NOT_THERE = (httpx2.ConnectError, httpx2.ConnectTimeout)
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Target:
     rate: float
     connections: int
     wait_seconds: float
+    until_swap: bool = False  # stop soon after another version has begun to answer
 
 
 async def send_all(
@@ -79,8 +81,8 @@ async def send_all(
         BadUsageError: the address cannot be one.
     """
     try:
-        port = httpx.URL(target.url).port
-    except httpx.InvalidURL as exc:
+        port = httpx2.URL(target.url).port
+    except httpx2.InvalidURL as exc:
         raise BadUsageError(f"MODEL_API_URL is {target.url!r}: {exc}") from exc
     if port is not None and not 0 < port < 65536:
         raise BadUsageError(f"MODEL_API_URL is {target.url!r}: there is no port {port}")
@@ -119,12 +121,12 @@ class _Sending:
         self.tally = Tally()
         self._target = target
         # Made once, because it reads all root certificates.
-        self._certificates = httpx.create_ssl_context()
+        self._certificates = httpx2.create_ssl_context()
         self._requests = enumerate(requests)
         self._advance = advance
         self._stop = stop
         self._begun = 0.0
-        self._waiting_said = self._behind_said = False
+        self._waiting_said = self._behind_said = self._swap_seen = False
 
     async def run(self) -> None:
         async with self._client() as client:
@@ -133,18 +135,18 @@ class _Sending:
             except NOT_THERE:
                 self.tally.gone = not self._stop.is_set()
                 return
-            except httpx.HTTPError:  # somebody is there, and the first request will tell who
+            except httpx2.HTTPError:  # somebody is there, and the first request will tell who
                 pass
         self._begun = time.perf_counter()
         async with asyncio.TaskGroup() as connections:
             for _ in range(self._target.connections):
                 connections.create_task(self._connection())
 
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self) -> httpx2.AsyncClient:
         """Make a client of one connection: a second try gets a new one, not another old one."""
-        return httpx.AsyncClient(
+        return httpx2.AsyncClient(
             base_url=self._target.url,
-            limits=httpx.Limits(max_connections=1),
+            limits=httpx2.Limits(max_connections=1),
             timeout=TIMEOUT_SECONDS,
             verify=self._certificates,
         )
@@ -153,7 +155,7 @@ class _Sending:
         async with self._client() as client:
             await self._send_through(client)
 
-    async def _send_through(self, client: httpx.AsyncClient) -> None:
+    async def _send_through(self, client: httpx2.AsyncClient) -> None:
         while not self._stop.is_set():
             number, request = next(self._requests, (0, None))
             if request is None:
@@ -188,7 +190,7 @@ class _Sending:
                 self._target.connections,
             )
 
-    async def _post(self, client: httpx.AsyncClient, request: Request) -> httpx.Response | str:
+    async def _post(self, client: httpx2.AsyncClient, request: Request) -> httpx2.Response | str:
         """Send `request`, a second time if its connection was lost; or say what went wrong."""
         for is_last in (False, True):
             try:
@@ -196,15 +198,15 @@ class _Sending:
             except CLOSED:
                 # To predict twice does no harm, so it may be asked again.
                 self.tally.retried += not is_last
-            except httpx.TimeoutException as exc:
+            except httpx2.TimeoutException as exc:
                 if isinstance(exc, NOT_THERE):
                     raise
                 return LATE
         return LOST
 
     async def _patiently(
-        self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None = None
-    ) -> httpx.Response:
+        self, client: httpx2.AsyncClient, method: str, path: str, body: bytes | None = None
+    ) -> httpx2.Response:
         """Ask; wait for a server that is not there, but not for ever and not after a signal."""
         attempts = stamina.retry_context(
             on=lambda exc: isinstance(exc, NOT_THERE) and not self._stop.is_set(),
@@ -222,11 +224,11 @@ class _Sending:
                 return await client.request(method, path, content=body, headers=headers)
         raise AssertionError("stamina ends with an answer or an exception")
 
-    def _count(self, answer: httpx.Response | str, request: Request) -> None:
+    def _count(self, answer: httpx2.Response | str, request: Request) -> None:
         if isinstance(answer, str):
             self.tally.answers[answer] += 1
             return
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code != httpx2.codes.OK:
             self.tally.answers[str(answer.status_code)] += 1
             self.tally.refusal = self.tally.refusal or _detail(answer)
             return
@@ -238,6 +240,9 @@ class _Sending:
         self.tally.answers["200"] += 1
         self.tally.versions[version] += len(classes)
         self.tally.predicted += len(classes)
+        if self._target.until_swap and len(self.tally.versions) > 1 and not self._swap_seen:
+            self._swap_seen = True
+            asyncio.get_running_loop().call_later(AFTER_SWAP_SECONDS, self._stop.set)
         self.tally.correct += sum(
             said == label for said, label in zip(classes, request.labels, strict=True)
         )
@@ -248,7 +253,7 @@ def _prediction(answer: dict[str, Any]) -> tuple[int, list[int]]:
     return answer["model_version"], [row["iris_class"] for row in rows]
 
 
-def _detail(answer: httpx.Response) -> str:
+def _detail(answer: httpx2.Response) -> str:
     """Return what a problem document says, or the beginning of what is none."""
     try:
         return str(answer.json()["detail"])

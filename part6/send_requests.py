@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from part6.request_load import Request, Tally
 
 POOL = 1000  # of the newest rows
+SWAP_SECONDS = 120
 DRIFTING = ("sepal_length", "petal_length")
 START = "start it with `uv run uvicorn part6.app:app --port 8000`"
 
@@ -41,6 +42,12 @@ def send_requests(
     seconds: Annotated[
         float | None, typer.Option(help="Instead of --count: how long.", callback=_positive)
     ] = None,
+    until_swap: Annotated[
+        bool,
+        typer.Option(
+            "--until-swap", help=f"Until another version answers, {SWAP_SECONDS} s at the most."
+        ),
+    ] = False,
     rate: Annotated[
         float,
         typer.Option(help="Requests per second, however slow the answers.", callback=_positive),
@@ -71,9 +78,13 @@ def send_requests(
 
     Exit status 1 when a request was not answered with 200.
     """
-    if count is not None and seconds is not None:
-        raise BadUsageError("--count and --seconds exclude each other; give one of them")
+    if (count is not None) + (seconds is not None) + until_swap > 1:
+        raise BadUsageError(
+            "--count, --seconds and --until-swap exclude each other; give one of them"
+        )
     settings = load_settings()
+    if until_swap:
+        seconds = SWAP_SECONDS
     total = count or (math.ceil(seconds * rate) if seconds else 600)
     import asyncio
 
@@ -90,8 +101,9 @@ def send_requests(
         )
     rows = [(shifted(measured, drift), label) for measured, label in rows]
     path = "/predict" if batch is None else "/predict/batch"
-    target = Target(settings.model_api_url.rstrip("/"), path, rate, connections, wait_seconds)
-    with _progress(total) as advance:
+    url = settings.model_api_url.rstrip("/")
+    target = Target(url, path, rate, connections, wait_seconds, until_swap)
+    with _progress(None if until_swap else total) as advance:
         requests = islice(draw(rows, seed, batch), total)
         tally = asyncio.run(send_all(target, requests, advance))
     if tally.answers or not tally.gone:
@@ -102,6 +114,11 @@ def send_requests(
         detail = f"; the first: {tally.refusal}" if tally.refusal else ""
         raise WorkFailedError(
             f"{failed:,} of {tally.answers.total():,} requests were not answered with 200{detail}"
+        )
+    if until_swap and len(tally.versions) < 2 and tally.answers.total() == total:
+        raise WorkFailedError(
+            f"no other version answered within {SWAP_SECONDS} s; the API follows the alias by "
+            "itself only when it was started with MODEL_WATCH_SECONDS above 0"
         )
 
 
@@ -128,7 +145,7 @@ def draw(rows: Sequence[Row], seed: int, batch: int | None) -> Iterator["Request
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _progress(total: int | None) -> Iterator[Callable[[], None]]:
     """Show a bar on a terminal; give what moves it on."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-import httpx
+import httpx2
 import structlog
 
 from part6 import metrics
@@ -108,11 +108,11 @@ class Serving:
         """Ask the registry by HTTP: importing MLflow would take seconds and 200 MB."""
         uri = self._settings.mlflow_tracking_uri
         try:
-            async with httpx.AsyncClient(base_url=uri, timeout=ASK_SECONDS) as client:
+            async with httpx2.AsyncClient(base_url=uri, timeout=ASK_SECONDS) as client:
                 answer = await client.get(ALIAS_PATH, params={"name": name, "alias": alias})
-        except httpx.HTTPError as exc:
+        except httpx2.HTTPError as exc:
             raise WorkFailedError(f"no MLflow at {uri} ({type(exc).__name__})") from exc
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code == httpx2.codes.NOT_FOUND:
             raise WorkFailedError(f"MLflow at {uri} knows no {name!r} with alias {alias!r}")
         if answer.is_error:
             raise WorkFailedError(f"MLflow at {uri} answers HTTP {answer.status_code}")

@@ -73,11 +73,11 @@ def count(read: Callable[[], float]) -> Callable[[], float]:
 
 
 def dropped() -> float:
-    return metrics.DROPPED._value.get()
+    return float(metrics.DROPPED._value.get())
 
 
 def recorded() -> float:
-    return metrics.RECORDED._value.get()
+    return float(metrics.RECORDED._value.get())
 
 
 @pytest.fixture(autouse=True)
