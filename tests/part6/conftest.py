@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from fastapi import FastAPI
@@ -143,22 +143,22 @@ class Client:
         self._runner.run(self._lifespan.__aexit__(None, None, None))
         self._runner.close()
 
-    def request(self, method: str, path: str, **content: Any) -> httpx.Response:
+    def request(self, method: str, path: str, **content: Any) -> httpx2.Response:
         """Send one request; an error inside the app is its answer 500."""
 
-        async def sent() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(
+        async def sent() -> httpx2.Response:
+            transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx2.AsyncClient(
                 transport=transport, base_url="http://test", verify=False
             ) as client:
                 return await client.request(method, path, **content)
 
         return self._runner.run(sent())
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str) -> httpx2.Response:
         return self.request("GET", path)
 
-    def post(self, path: str, **content: Any) -> httpx.Response:
+    def post(self, path: str, **content: Any) -> httpx2.Response:
         return self.request("POST", path, **content)
 
 
@@ -195,7 +195,7 @@ class Api:
     """A running server."""
 
     process: subprocess.Popen[bytes]
-    client: httpx.Client
+    client: httpx2.Client
     port: int
     log: Path
 
@@ -242,7 +242,7 @@ def start_api(tmp_path: Path) -> Iterator[StartApi]:
                 stdout=output,
                 stderr=output,
             )
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         started.append(Api(process, client, port, log))
         deadline = time.monotonic() + 60
         while f"running on http://127.0.0.1:{port}" not in log.read_text():

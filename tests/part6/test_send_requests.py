@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from part6.command import BadUsageError, WorkFailedError
@@ -53,8 +53,8 @@ class Api:
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.environ['MODEL_API_URL']}/health/ready").is_success
-        except httpx.HTTPError:
+            return httpx2.get(f"{self.environ['MODEL_API_URL']}/health/ready").is_success
+        except httpx2.HTTPError:
             return False
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -182,7 +182,7 @@ def test_a_swap_of_the_model_under_traffic_is_visible_and_costs_no_request(api: 
     header = {"X-API-Key": "mykey"}
     wait_for_traffic(api)
     make_model_folder(api.model_dir, version=old + 1)
-    reload = httpx.post(f"{api.environ['MODEL_API_URL']}/model/reload", headers=header, timeout=30)
+    reload = httpx2.post(f"{api.environ['MODEL_API_URL']}/model/reload", headers=header, timeout=30)
     assert reload.json()["model_version"] == old + 1
     wait_for_traffic(api)
 
@@ -214,7 +214,7 @@ def wait_for_traffic(api: Api) -> None:
     """Until the server has answered 20 more predictions."""
 
     def answered() -> float:
-        metrics = httpx.get(f"{api.environ['MODEL_API_URL']}/metrics").text
+        metrics = httpx2.get(f"{api.environ['MODEL_API_URL']}/metrics").text
         return sum(
             float(n) for n in re.findall(r"^iris_predictions_total\{.*\} (\S+)", metrics, re.M)
         )
