@@ -7,6 +7,7 @@ Row by row what part 1's generator writes for the same seed, without its speed a
 # scikit-learn takes seconds to import: functions import it, so that --help does not wait.
 
 import logging
+from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Annotated
 
@@ -104,12 +105,19 @@ def _insert(connection: Connection, first: int, last: int, seed: int) -> None:
     from sklearn.datasets import load_iris
 
     x, y = load_iris(return_X_y=True)
+    # One microsecond apart, as in part 1: two rows with one time and one measurement are copies.
+    begun = datetime.now(UTC) - timedelta(microseconds=last)
     flowers = zip(range(first, last + 1), draw(seed, first, last), strict=True)
     for batch in batched(flowers, 10_000):
         connection.execute(
             iris_data.insert(),
             [
-                {"id": row, **dict(zip(FEATURES, x[i].tolist(), strict=True)), "target": int(y[i])}
+                {
+                    "id": row,
+                    "timestamp": begun + timedelta(microseconds=row),
+                    **dict(zip(FEATURES, x[i].tolist(), strict=True)),
+                    "target": int(y[i]),
+                }
                 for row, i in batch
             ],
         )

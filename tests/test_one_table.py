@@ -68,7 +68,7 @@ def test_part1_makes_the_table_of_the_contract(part1s_table: Table) -> None:
     assert [row[0] for row in part1s_table.rows] == list(range(1, COUNT + 1))
 
 
-@pytest.mark.parametrize("part", ["part2", "part3"])
+@pytest.mark.parametrize("part", ["part2", "part3", "part6"])
 def test_a_part_that_stands_alone_makes_the_same_table_with_the_same_rows(
     part: str, part1s_table: Table, database: Database, run_module: RunModule
 ) -> None:
@@ -76,3 +76,4 @@ def test_a_part_that_stands_alone_makes_the_same_table_with_the_same_rows(
     run_module(f"{part}.seed_database", "--rows", str(COUNT), env=database.environ, check=True)
 
     assert table_in(database) == part1s_table
+    run_module("part1.data_quality", env=database.environ, check=True)

@@ -53,7 +53,7 @@ class Runner:
     def run(self, step: Step, settings: Mapping[str, str]) -> dict[str, str]:
         """Run one step, show what matters of it, and return the facts for the summary.
 
-        A step in the background is shown after the next one that is not.
+        A step in the background is shown with the next one that is not.
 
         Raises:
             CourseError: a step failed.
@@ -68,11 +68,11 @@ class Runner:
                 self._beside.append(running)
                 return {}
             running.process.wait()
-            facts = self._show(running)
-            while self._beside:
-                beside = self._beside.pop(0)
-                beside.process.wait()
-                facts |= self._show(beside)
+            facts = {}
+            for each in (*self._beside, running):
+                each.process.wait()
+                facts |= self._show(each)
+            self._beside = []
             return facts
         except BaseException:
             with uninterrupted():
@@ -148,7 +148,8 @@ class Runner:
         lines = [line.rstrip() for line in output.splitlines() if line.strip()]
         shown = lines if failed else [line for line in lines if re.search(step.shows, line)]
         mark = "[red]✗[/]" if failed else "[green]✓[/]"
-        self._console.print(f"\n{mark} [bold]{step.part}[/] {step.title}  [dim]{seconds:.1f} s[/]")
+        took = "" if step.background and not step.ready else f"  [dim]{seconds:.1f} s[/]"
+        self._console.print(f"\n{mark} [bold]{step.part}[/] {step.title}{took}")
         self._console.print(
             f"  [cyan]$ {escape(running.command)}[/]", highlight=False, soft_wrap=True
         )

@@ -131,7 +131,7 @@ STEPS = (
         title="find the drift",
         command="uv run python -m part6.monitor",
         shows=r" drift |^report|^error: drift",
-        facts={"drift found": r"drift in (\w+ \(PSI [\d.]+)"},
+        facts={"drift found": r"drift in (\w+) "},
         exit_status=1,
     ),
 )
