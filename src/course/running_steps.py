@@ -68,7 +68,7 @@ class Runner:
                 self._beside.append(running)
                 return {}
             running.process.wait()
-            facts = {}
+            facts: dict[str, str] = {}
             for each in (*self._beside, running):
                 each.process.wait()
                 facts |= self._show(each)
