@@ -51,6 +51,14 @@ def part3(tmp_path: Path) -> Iterator[Compose]:
     project.down()
 
 
+@pytest.fixture
+def part6(tmp_path: Path) -> Iterator[Compose]:
+    """The archive's model API."""
+    project = copied("part6", tmp_path, {"8000:8000": "MODEL_API_PORT"})
+    yield project
+    project.down()
+
+
 def rows(port: int) -> int:
     """How many rows there are; 0 while the server or the table is not there yet."""
     try:
@@ -112,3 +120,33 @@ def test_a_model_survives_the_death_of_both_stores_of_its_compose_file(
     )
 
     assert accuracies(loaded) == accuracies(saved)
+
+
+def test_the_api_of_its_compose_file_serves_the_model_that_was_downloaded(
+    part6: Compose,
+    database: Database,
+    mlflow_server: Mlflow,
+    run_module: RunModule,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    run_module("part1.data_generator", "--count", "200", "--bulk", env=database.environ, check=True)
+    training = copy_archive("part3", tmp_path_factory.mktemp("part3"), database, mlflow_server)
+    run_id = RUN_ID.search(training.run("save_model_to_registry.py"))
+    assert run_id is not None
+    old = copy_archive("part6", part6.folder, mlflow=mlflow_server)
+    old.run("download_model.py", "--run-id", run_id[1])
+
+    part6.run("up", "--build", "--detach")
+
+    api = f"http://localhost:{part6.ports['MODEL_API_PORT']}"
+    deadline = time.monotonic() + 120
+    while not answers(f"{api}/openapi.json") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    virginica = {
+        "sepal_length": 6.3,
+        "sepal_width": 3.3,
+        "petal_length": 6.0,
+        "petal_width": 2.5,
+    }
+    answer = requests.post(f"{api}/predict", json=virginica, timeout=30)
+    assert answer.json() == {"iris_class": 2}
