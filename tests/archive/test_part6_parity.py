@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 from uuid import uuid4
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -67,16 +67,16 @@ class Api:
     address: str
     log: Path
 
-    def predict(self, body: str) -> httpx.Response:
+    def predict(self, body: str) -> httpx2.Response:
         """Ask over a connection of its own: after status 500 the server closes it."""
         headers = {"Content-Type": "application/json"}
-        return httpx.post(f"{self.address}/predict", content=body, headers=headers, timeout=30)
+        return httpx2.post(f"{self.address}/predict", content=body, headers=headers, timeout=30)
 
     def answers(self) -> bool:
         """Whether it can be asked."""
         try:
-            return httpx.get(f"{self.address}/openapi.json", timeout=30).is_success
-        except httpx.TransportError:
+            return httpx2.get(f"{self.address}/openapi.json", timeout=30).is_success
+        except httpx2.TransportError:
             return False
 
 
@@ -123,8 +123,8 @@ def test_old_and_new_api_give_every_flower_the_same_class(old_api: Api, new_api:
         for row in np.unique(load_iris().data, axis=0).tolist()
     ]
 
-    new = httpx.post(f"{new_api.address}/predict/batch", json={"rows": flowers}).json()
-    with httpx.Client(base_url=old_api.address, timeout=30) as client:
+    new = httpx2.post(f"{new_api.address}/predict/batch", json={"rows": flowers}).json()
+    with httpx2.Client(base_url=old_api.address, timeout=30) as client:
         old = [client.post("/predict", json=flower).raise_for_status().json() for flower in flowers]
 
     classes = [answer["iris_class"] for answer in old]
@@ -153,8 +153,8 @@ def test_what_the_lists_say_of_requests_is_true(old_api: Api, new_api: Api) -> N
     assert new_api.predict(huge).status_code == 413
 
     for path in ("/model", "/health/live", "/health/ready", "/metrics"):
-        assert httpx.get(f"{old_api.address}{path}").status_code == 404
-        assert httpx.get(f"{new_api.address}{path}").status_code == 200
+        assert httpx2.get(f"{old_api.address}{path}").status_code == 404
+        assert httpx2.get(f"{new_api.address}{path}").status_code == 200
 
 
 def test_the_old_download_takes_a_damaged_model_and_the_new_one_keeps_what_it_has(
@@ -183,9 +183,9 @@ def in_the_store(registered: Registered, mlflow: Mlflow, content: bytes) -> Iter
     source = MlflowClient(mlflow.uri).get_model_version_download_uri(registered.name, "1")
     path = source.removeprefix("mlflow-artifacts:/")
     file = f"{mlflow.uri}/api/2.0/mlflow-artifacts/artifacts/{path}/{SKOPS}"
-    kept = httpx.get(file, timeout=30).raise_for_status().content
-    httpx.put(file, content=content, timeout=30).raise_for_status()
+    kept = httpx2.get(file, timeout=30).raise_for_status().content
+    httpx2.put(file, content=content, timeout=30).raise_for_status()
     try:
         yield
     finally:
-        httpx.put(file, content=kept, timeout=30).raise_for_status()
+        httpx2.put(file, content=kept, timeout=30).raise_for_status()
