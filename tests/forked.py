@@ -33,15 +33,7 @@ _DRAW = ("matplotlib.figure", "matplotlib.backends.backend_agg")
 _MODEL = ("sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline", "sklearn.svm")
 # What the scripts of a package import sooner or later, loaded when the first of them is run.
 LIBRARIES = {
-    "course": (
-        *_EDGE,
-        "botocore.session",
-        "dotenv",
-        "filelock",
-        "psutil",
-        "psycopg",
-        "rich.progress",
-    ),
+    "course": (*_EDGE, "rich.progress", "botocore.session", "filelock", "psutil", "psycopg"),
     "part1": (*_EDGE, *_DATA, *_DRAW, "psycopg"),
     "part2": (*_EDGE, *_DATA, *_DRAW, *_MODEL),
     "part3": (*_EDGE, *_DATA, *_DRAW, *_MODEL, "boto3", "mlflow.sklearn", "skops.io"),
@@ -146,6 +138,9 @@ def _serve(listener: socket.socket) -> str:
             if key.fd == listener.fileno():
                 status, _ = listener.accept()
                 request, streams, _, _ = socket.recv_fds(status, 1 << 20, 2)
+                if not request:  # who wanted to ask was killed
+                    status.close()
+                    continue
                 libraries, module, args, environ = json.loads(request)
                 for library in libraries:
                     importlib.import_module(library)
@@ -206,6 +201,6 @@ if __name__ == "__main__":
         runpy.run_module(script, run_name="__main__", alter_sys=True)
         _exit_status = 0
     except SystemExit as exc:
-        code = exc.code
-        _exit_status = 0 if code is None else code & 0xFF if isinstance(code, int) else 1
+        # A text is printed, and the status is 1.
+        _exit_status = exc.code & 0xFF if isinstance(exc.code, int) else int(exc.code is not None)
         raise

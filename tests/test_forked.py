@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -176,6 +177,12 @@ forked.run(Path("forking"), "{forking.module(SLEEPS)}", (), {forking.environ}, 6
     assert has_ended(started)
 
 
+def test_who_is_killed_before_the_question_leaves_the_others_in_peace(forking: Forking) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+        silent.connect(str(forking.folder / "forking"))
+    assert forking.run("print('as ever')").stdout == "as ever\n"
+
+
 def test_at_the_end_of_the_tests_nothing_is_left(forking: Forking) -> None:
     with ThreadPoolExecutor() as pool:
         running = pool.submit(forking.run, SLEEPS)
@@ -186,7 +193,9 @@ def test_at_the_end_of_the_tests_nothing_is_left(forking: Forking) -> None:
     assert has_ended(started)
 
 
-@pytest.mark.parametrize("script", ["part1.freshness", "part2.db_train", "part3.promote_model"])
+@pytest.mark.parametrize(
+    "script", ["course", "part1.freshness", "part2.db_train", "part3.promote_model"]
+)
 def test_the_libraries_say_nothing_and_leave_one_thread(run_module: RunModule, script: str) -> None:
     """Python warns of a fork in a process of several threads."""
     run_module(script, "--help", check=True)
