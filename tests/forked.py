@@ -32,8 +32,7 @@ _DATA = ("pandas", "sklearn.datasets", "rich.progress")
 _DRAW = ("matplotlib.figure", "matplotlib.backends.backend_agg")
 _MODEL = ("sklearn.metrics", "sklearn.model_selection", "sklearn.pipeline", "sklearn.svm")
 _REGISTRY = ("boto3", "mlflow.sklearn", "skops.io")
-# Not ONNX Runtime, which starts a thread when it is imported.
-_SERVING = ("filelock", "httpx2", "prometheus_client", "scipy.stats", "skl2onnx")
+_SERVING = ("filelock", "httpx2", "onnxruntime", "prometheus_client", "scipy.stats", "skl2onnx")
 # What the scripts of a package import sooner or later, loaded when the first of them is run.
 LIBRARIES = {
     "course": (*_EDGE, "rich.progress", "botocore.session", "filelock", "psutil", "psycopg"),
@@ -46,6 +45,7 @@ _ENVIRONMENT = {
     # Read while MLflow is imported; part3.registry sets the same before it imports MLflow.
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "ORT_DISABLE_TELEMETRY": "1",  # part6.onnx_model sets it before it imports ONNX Runtime
     # A thread of pandas' allocator: only a process of one thread forks safely.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
