@@ -250,7 +250,9 @@ def without_a_file(registry: Registry, tmp_path: Path) -> dict[str, bytes]:
 def of_somewhere_else(registry: Registry, tmp_path: Path) -> dict[str, bytes]:
     outside = tmp_path / "outside.skops"
     outside.write_bytes(registry.file("model.skops"))
-    said = mlmodel(registry, ("pickled_model: model.skops", f"pickled_model: ../../../{outside.name}"))
+    said = mlmodel(
+        registry, ("pickled_model: model.skops", f"pickled_model: ../../../{outside.name}")
+    )
     return {"MLmodel": said}
 
 
