@@ -11,7 +11,14 @@ import pytest
 
 from course import ports
 
-PORTS = ("POSTGRES_PORT", "MLFLOW_PORT", "S3_PORT", "S3_CONSOLE_PORT")
+PORTS = (
+    "POSTGRES_PORT",
+    "MLFLOW_PORT",
+    "S3_PORT",
+    "S3_CONSOLE_PORT",
+    "CRUD_API_PORT",
+    "MODEL_API_PORT",
+)
 
 
 class Compose:
