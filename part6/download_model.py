@@ -13,15 +13,18 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
+import requests
 import typer
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from part6.choosing import check_choice, find_version
 from part6.command import DebugOption, WorkFailedError, run
 from part6.fetch import fetch_model, fetch_snapshot
 from part6.file_hashes import digest
 from part6.iris import FEATURES
-from part6.manifest import Column, Manifest
+from part6.manifest import INCOMING, Column, Manifest
 from part6.model_folder import Contents, lay_out, put_in_place
 from part6.registry import ModelNameOption, connect, explained
 from part6.settings import load_settings
@@ -90,9 +93,9 @@ def _incoming(model_dir: Path) -> Iterator[Path]:
             log.info("another download into %s is running, waiting for it", model_dir)
             lock.acquire(timeout=LOCK_SECONDS)
         try:
-            for left in model_dir.glob(".incoming-*"):  # by one that was killed
-                shutil.rmtree(left)
-            with tempfile.TemporaryDirectory(dir=model_dir, prefix=".incoming-") as folder:
+            for left in model_dir.glob(f"{INCOMING}*"):  # by one that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            with tempfile.TemporaryDirectory(dir=model_dir, prefix=INCOMING) as folder:
                 yield Path(folder)
         finally:
             lock.release()
@@ -100,6 +103,8 @@ def _incoming(model_dir: Path) -> Iterator[Path]:
         raise WorkFailedError(
             f"another download into {model_dir} is still running after {LOCK_SECONDS} s"
         ) from exc
+    except requests.RequestException:  # an OSError, too, but none of this folder
+        raise
     except OSError as exc:
         raise WorkFailedError(
             f"{exc.filename or model_dir}: {exc.strerror}; set MODEL_DIR"
@@ -110,14 +115,34 @@ def _prepare(
     version: "ModelVersion", incoming: Path, snapshot: Path, *, onnx: bool
 ) -> tuple[list[Column], Contents]:
     """Lay the files to be served into `incoming`/model."""
-    import pandas as pd
     from mlflow.models import Model
 
     registered = Model.load(str(incoming / "registered"))
     signature = _signature(version, registered)
     file = incoming / "registered" / _skops_file(version, registered)
-    rows = pd.read_csv(snapshot)[list(FEATURES)].to_numpy()
-    return signature, lay_out(incoming / "model", file, rows, onnx=onnx)
+    if not (file.is_file() and file.resolve().is_relative_to(incoming.resolve())):
+        raise WorkFailedError(f"version {version.version} has no file {file.name}; save it again")
+    return signature, lay_out(incoming / "model", file, _rows(version, snapshot), onnx=onnx)
+
+
+def _rows(version: "ModelVersion", snapshot: Path) -> NDArray[np.float64]:
+    """Read the features (n, 4) that the model was trained with."""
+    import pandas as pd
+
+    try:
+        rows = pd.read_csv(snapshot)[list(FEATURES)].to_numpy(np.float64)
+    except (KeyError, ValueError) as exc:
+        raise _no_rows(version, snapshot) from exc
+    if not len(rows) or not np.isfinite(rows).all():
+        raise _no_rows(version, snapshot)
+    return rows
+
+
+def _no_rows(version: "ModelVersion", snapshot: Path) -> WorkFailedError:
+    return WorkFailedError(
+        f"{snapshot.name} of version {version.version} does not hold rows of numbers with the "
+        f"columns {', '.join(FEATURES)}; save the model again"
+    )
 
 
 def _signature(version: "ModelVersion", registered: "Model") -> list[Column]:
@@ -144,7 +169,7 @@ def _skops_file(version: "ModelVersion", registered: "Model") -> str:
         )
     if (made_with := flavor.get("sklearn_version")) != installed("scikit-learn"):
         log.warning("saved by scikit-learn %s, loaded by another version", made_with)
-    return str(flavor["pickled_model"])
+    return str(flavor.get("pickled_model"))
 
 
 def _report(model_dir: Path, manifest: Manifest) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import requests
 import stamina
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from part6.command import WorkFailedError
@@ -41,7 +42,10 @@ def fetch_model(version: "ModelVersion", folder: Path) -> bool:
         DownloadColumn(),
         TransferSpeedColumn(),
     )
-    with Progress(*columns, transient=True) as progress:
+    console = Console(stderr=True)  # what a program reads of us stays free of it
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         bar = progress.add_task("", total=sum(file.file_size or 0 for file in files))
         for file in files:
             progress.update(bar, description=file.path)

@@ -16,6 +16,7 @@ from part6.command import WorkFailedError
 from part6.file_hashes import file_hashes
 
 FILE = "manifest.json"
+INCOMING = ".incoming-"  # begins the name of what is not complete yet
 SKOPS = "model.skops"
 ONNX = "model.onnx"
 REFERENCE = "reference.csv"  # the rows of the training snapshot, with what this model says of them
@@ -105,7 +106,9 @@ def read_manifest(model_dir: Path) -> Manifest:
 
 def write_manifest(model_dir: Path, manifest: Manifest) -> None:
     """Make `manifest` the one that counts, in one step: a reader sees the old one or the new."""
-    with tempfile.NamedTemporaryFile("w", dir=model_dir, delete=False, encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", dir=model_dir, prefix=INCOMING, delete=False, encoding="utf-8"
+    ) as file:
         file.write(manifest.model_dump_json(indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -1,7 +1,9 @@
 """The model that answers now, and how another one takes its place."""
 
 import asyncio
+import ssl
 import sys
+from functools import cache
 
 import httpx2
 import structlog
@@ -18,6 +20,12 @@ log = structlog.get_logger()
 ASK_SECONDS = 5.0
 DOWNLOAD_SECONDS = 120.0
 ALIAS_PATH = "/api/2.0/mlflow/registered-models/alias"
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Read the authorities once: it takes tens of milliseconds, in which nobody is answered."""
+    return httpx2.create_ssl_context()
 
 
 class Serving:
@@ -108,27 +116,35 @@ class Serving:
         """Ask the registry by HTTP: importing MLflow would take seconds and 200 MB."""
         uri = self._settings.mlflow_tracking_uri
         try:
-            async with httpx2.AsyncClient(base_url=uri, timeout=ASK_SECONDS) as client:
+            async with httpx2.AsyncClient(
+                base_url=uri, timeout=ASK_SECONDS, verify=_trusted()
+            ) as client:
                 answer = await client.get(ALIAS_PATH, params={"name": name, "alias": alias})
-        except httpx2.HTTPError as exc:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise WorkFailedError(f"no MLflow at {uri} ({type(exc).__name__})") from exc
         if answer.status_code == httpx2.codes.NOT_FOUND:
             raise WorkFailedError(f"MLflow at {uri} knows no {name!r} with alias {alias!r}")
         if answer.is_error:
             raise WorkFailedError(f"MLflow at {uri} answers HTTP {answer.status_code}")
-        return int(answer.json()["model_version"]["version"])
+        try:
+            return int(answer.json()["model_version"]["version"])
+        except (LookupError, TypeError, ValueError) as exc:
+            raise WorkFailedError(f"what answers at {uri} is not MLflow") from exc
 
     async def _download(self, *options: str) -> None:
         """Download in a process of its own: what it imports and uses is gone with it."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "part6.download_model",
-            *options,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "part6.download_model",
+                *options,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as exc:
+            raise WorkFailedError(f"the download could not be started: {exc.strerror}") from exc
         try:
             async with asyncio.timeout(DOWNLOAD_SECONDS):
                 _, said = await process.communicate()

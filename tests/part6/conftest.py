@@ -1,6 +1,7 @@
 """Fixtures of part 6: model folders made in a second, servers on them, a registered model."""
 
 import asyncio
+import hashlib
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import httpx2
 import numpy as np
@@ -26,15 +28,21 @@ from numpy.typing import NDArray
 
 from course import ports
 from part6.app import create_app
-from part6.file_hashes import digest
+from part6.file_hashes import digest, file_hashes
 from part6.iris import FEATURES
 from part6.manifest import Column, Manifest
 from part6.model_folder import lay_out, put_in_place
+from part6.registry import HASH_TAG, MODEL_HASH_TAG, SNAPSHOT
+from part6.save_model_to_registry import save_model_to_registry
+from part6.seed_database import seed_database
 from part6.settings import Settings
 from tests.conftest import ROOT, clean_environment
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from sklearn.pipeline import Pipeline
+
+    from tests.conftest import Mlflow, Server
 
 KEY = "the key of these tests"
 NOBODY = 9  # a port where nobody listens
@@ -61,12 +69,17 @@ def train(kernel: str = "rbf", **options: object) -> "Pipeline":
     return model.fit(pd.DataFrame(rows, columns=list(FEATURES)), classes)
 
 
-@cache
-def dumped(model: "Pipeline") -> bytes:
-    """The model as a skops file, always the same one: by itself it would hold the time of day."""
+def skops_of(model: object) -> bytes:
+    """A model as skops writes it."""
     import skops.io
 
     return bytes(skops.io.dumps(model))
+
+
+@cache
+def dumped(model: "Pipeline") -> bytes:
+    """The model as a skops file, always the same one: by itself it would hold the time of day."""
+    return skops_of(model)
 
 
 def put_model(
@@ -267,6 +280,7 @@ class Proxy:
     """Passes TCP on to `target`; it can be cut and mended, and it can hang."""
 
     target: int
+    cut_at: bytes | None = None  # what a client has to send for it to be cut
     port: int = 0
     hangs: bool = False
     _listener: socket.socket | None = None
@@ -290,25 +304,33 @@ class Proxy:
             with suppress(OSError):
                 self._open.pop().shutdown(socket.SHUT_RDWR)
 
+    @property
+    def was_cut(self) -> bool:
+        """Whether nobody listens now."""
+        return self._listener is None
+
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 client, _ = listener.accept()
                 server = socket.create_connection(("127.0.0.1", self.target))
                 self._open += [client, server]
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+                for way in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket, sent: bool) -> None:
         with suppress(OSError), source, sink:
             while data := source.recv(65536):
+                if sent and self.cut_at and self.cut_at in data:
+                    self.cut()
+                    return
                 while self.hangs:
                     time.sleep(0.05)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
 
 
-StartProxy = Callable[[int], Proxy]
+StartProxy = Callable[..., Proxy]
 
 
 @pytest.fixture
@@ -316,8 +338,8 @@ def proxy() -> Iterator[StartProxy]:
     """A function that starts a proxy to a port; it is stopped afterwards."""
     proxies: list[Proxy] = []
 
-    def start(target: int) -> Proxy:
-        proxies.append(Proxy(target))
+    def start(target: int, cut_at: bytes | None = None) -> Proxy:
+        proxies.append(Proxy(target, cut_at))
         proxies[-1].start()
         return proxies[-1]
 
@@ -341,3 +363,100 @@ def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
     while not what():
         assert time.monotonic() < deadline, f"not within {seconds:g} s"
         time.sleep(0.02)
+
+
+def new_name() -> str:
+    """A model or alias name that no other test has."""
+    return f"test_{uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registered model with two versions, and what a script needs to find it."""
+
+    name: str
+    environ: dict[str, str]
+    client: "MlflowClient"
+
+    def run_of(self, version: int) -> str:
+        """The run that made a version."""
+        return str(self.client.get_model_version(self.name, str(version)).run_id)
+
+    def point(self, alias: str, version: int) -> None:
+        """Move an alias, as promoting does."""
+        self.client.set_registered_model_alias(self.name, alias, str(version))
+
+    def register(
+        self,
+        changed: dict[str, bytes],
+        tags: dict[str, str] | None = None,
+        snapshot: bytes | None = None,
+    ) -> int:
+        """Register version 1 once more with some files changed, as anybody can."""
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place, "model")
+            folder.mkdir()
+            self._fetch(f"models:/{self.name}/1", folder)
+            for name, content in changed.items():
+                (folder / name).write_bytes(content)
+            like = self.client.get_model_version(self.name, "1")
+            run_id = str(like.run_id)
+            own = {MODEL_HASH_TAG: digest(file_hashes(folder))}
+            if snapshot is not None:
+                run_id = self.client.create_run("0").info.run_id
+                Path(place, SNAPSHOT).write_bytes(snapshot)
+                self.client.log_artifact(run_id, str(Path(place, SNAPSHOT)))
+                own |= {HASH_TAG: hashlib.sha256(snapshot).hexdigest()}
+            path = new_name()
+            self.client.log_artifacts(run_id, str(folder), path)
+            source = f"{self.client.get_run(run_id).info.artifact_uri}/{path}"
+            made = self.client.create_model_version(
+                self.name, source, run_id, tags=dict(like.tags) | own | (tags or {})
+            )
+        return int(made.version)
+
+    def overwrite(self, version: int, name: str, content: bytes) -> None:
+        """Change a file of a version in the artifact store behind the registry's back."""
+        made = self.client.get_model_version(self.name, str(version))
+        run = self.client.get_run(str(made.run_id))
+        with tempfile.TemporaryDirectory() as place:
+            Path(place, name).write_bytes(content)
+            within = str(made.source).removeprefix(f"{run.info.artifact_uri}/")
+            self.client.log_artifact(run.info.run_id, str(Path(place, name)), within)
+
+    def file(self, name: str) -> bytes:
+        """A file of version 1."""
+        with tempfile.TemporaryDirectory() as place:
+            self._fetch(f"models:/{self.name}/1/{name}", Path(place))
+            return Path(place, name).read_bytes()
+
+    def _fetch(self, uri: str, folder: Path) -> None:
+        import mlflow
+
+        mlflow.set_tracking_uri(self.environ["MLFLOW_TRACKING_URI"])
+        mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder))
+
+
+@pytest.fixture(scope="session")
+def registry(mlflow_server: "Mlflow", postgres: "Server") -> Iterator[Registry]:
+    """Version 1 with kernel rbf and version 2 with a linear one; tests bring their own aliases."""
+    name, database = new_name(), new_name()
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE DATABASE {database}")
+    environ = mlflow_server.environ | {
+        "POSTGRES_HOST": "127.0.0.1",
+        "POSTGRES_PORT": str(postgres.port),
+        "POSTGRES_DB": database,
+        "MODEL_NAME": name,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in environ.items():
+            patch.setenv(variable, value)
+        seed_database(rows=300)
+        save_model_to_registry(name, rows=300)
+        save_model_to_registry(name, rows=300, kernel="linear")
+    from mlflow import MlflowClient
+
+    yield Registry(name, environ, MlflowClient(mlflow_server.uri))
+    with postgres.connect() as connection:
+        connection.execute(f"DROP DATABASE {database} WITH (FORCE)")

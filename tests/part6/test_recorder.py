@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
-from part6 import metrics, recorder
+from part6 import recorder
 from part6.iris import FEATURES
 from part6.prediction_table import PredictionTable, Recorded
 from part6.recorder import Recorder
@@ -73,11 +74,15 @@ def count(read: Callable[[], float]) -> Callable[[], float]:
 
 
 def dropped() -> float:
-    return float(metrics.DROPPED._value.get())
+    return REGISTRY.get_sample_value("iris_predictions_dropped_total") or 0
+
+
+def failed() -> float:
+    return REGISTRY.get_sample_value("iris_record_failures_total") or 0
 
 
 def recorded() -> float:
-    return float(metrics.RECORDED._value.get())
+    return REGISTRY.get_sample_value("iris_predictions_recorded_total") or 0
 
 
 @pytest.fixture(autouse=True)
@@ -191,7 +196,7 @@ def test_what_does_not_fit_is_counted_and_said(
     changed: dict[str, object],
     reason: str,
 ) -> None:
-    lost = count(dropped)
+    lost, fails = count(dropped), count(failed)
     made = Recorder(PredictionTable(settings(database.environ, **changed)), max_rows=5)
     made.start()
     for number in range(4):
@@ -200,7 +205,7 @@ def test_what_does_not_fit_is_counted_and_said(
     made.record(entry(5))
     made.record(entry(6))
     assert (made.waiting, lost()) == (5, 3)
-    wait_for(lambda: metrics.RECORD_FAILURES._value.get() > 0)
+    wait_for(lambda: fails() > 0)
     recorder.DRAIN_SECONDS, patience = 0.1, recorder.DRAIN_SECONDS
     try:
         assert made.close() == 5

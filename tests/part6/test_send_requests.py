@@ -248,7 +248,9 @@ def test_a_server_that_is_no_model_api_is_told_apart(
 
 
 def test_count_and_seconds_exclude_each_other() -> None:
-    with pytest.raises(BadUsageError, match="--count, --seconds and --until-swap exclude each other"):
+    with pytest.raises(
+        BadUsageError, match="--count, --seconds and --until-swap exclude each other"
+    ):
         send_requests(count=5, seconds=5)
 
 
