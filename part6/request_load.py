@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 10.0
 SAY_BEHIND_SECONDS = 1.0
 AFTER_SWAP_SECONDS = 1.0
+# Before a lost request is sent again. At once, for a connection that was only old. Then a moment
+# later: a process that was killed closes its connections before it stops to accept new ones.
+AGAIN_SECONDS = (0.0, 0.5)
 LOST = "lost connection"
 LATE = f"no answer in {TIMEOUT_SECONDS:g} s"
 STRANGE = "200, but no prediction"
@@ -191,13 +194,15 @@ class _Sending:
             )
 
     async def _post(self, client: httpx2.AsyncClient, request: Request) -> httpx2.Response | str:
-        """Send `request`, a second time if its connection was lost; or say what went wrong."""
-        for is_last in (False, True):
+        """Send `request`, again if its connection was lost; or say what went wrong."""
+        for pause in (*AGAIN_SECONDS, None):
             try:
                 return await self._patiently(client, "POST", self._target.path, request.body)
             except CLOSED:
-                # To predict twice does no harm, so it may be asked again.
-                self.tally.retried += not is_last
+                if pause is not None:
+                    # To predict twice does no harm, so it may be asked again.
+                    self.tally.retried += 1
+                    await asyncio.sleep(pause)
             except httpx2.TimeoutException as exc:
                 if isinstance(exc, NOT_THERE):
                     raise

@@ -172,7 +172,7 @@ def print_tally(tally: "Tally", rate: float) -> None:
         return
     print("answers   " + ", ".join(f"{what}: {n:,}" for what, n in tally.answers.items()))
     if tally.retried:
-        print(f"retried   {tally.retried:,} on a connection that the server had closed")
+        print(f"retried   {tally.retried:,} times, because the server had closed the connection")
     if tally.versions:
         versions = ", ".join(f"version {v}: {n:,}" for v, n in tally.versions.items())
         print(f"rows      {versions}")
