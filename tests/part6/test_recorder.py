@@ -252,16 +252,23 @@ def test_a_database_that_is_killed_while_rows_come_gets_every_row_once(tmp_path:
 
 
 def test_what_was_answered_is_written_before_the_server_ends(
-    start_api: StartApi, made: dict[str, Path], database: Database
+    start_api: StartApi, made: dict[str, Path], database: Database, proxy: StartProxy
 ) -> None:
-    api = start_api(made["onnxruntime"], RECORD_PREDICTIONS="true", **database.environ)
+    """Also when the database comes back only after the last answer."""
+    door = proxy(database.server.port)
+    environ = database.environ | {"POSTGRES_PORT": str(door.port), "RECORD_PREDICTIONS": "true"}
+    api = start_api(made["onnxruntime"], **environ)
+    door.cut()
     for number in range(50):
         body = {"rows": [FLOWER | {"sepal_length": (number + 1) / 10}] * 20}
         assert api.client.post("/predict/batch", json=body).status_code == 200
     api.terminate()
+    wait_for(lambda: "Waiting for application shutdown" in api.log.read_text())
+    door.start()
     api.wait()
 
     assert numbers(table(database)) == [(n + 1) / 10 for n in range(50) for _ in range(20)]
+    assert "predictions lost" not in api.log.read_text()
 
 
 @pytest.mark.slow
