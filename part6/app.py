@@ -18,11 +18,12 @@ from part6.draining import Drain, SayGoodbye
 from part6.limits import BodyLimit
 from part6.metrics import CountRequests
 from part6.model_routes import model_routes
-from part6.predict_routes import predict_routes
+from part6.predict_routes import Predicting, predict_routes, short_ways
 from part6.prediction_table import PredictionTable
 from part6.recorder import Recorder
 from part6.serving import Serving
 from part6.settings import Settings, load_settings
+from part6.short_way import ShortWay
 
 BODY_SECONDS = 10.0  # for a body to arrive; a stop waits for it, too
 
@@ -59,8 +60,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Iris", summary="A registered model over HTTP.", lifespan=lifespan)
     problems.install(app)
-    app.include_router(predict_routes(serving, recorder))
+    predicting = Predicting(serving, recorder)
+    app.include_router(predict_routes(predicting))
     app.include_router(model_routes(serving, drain, settings.model_api_key))
+    app.add_middleware(ShortWay, shorts=short_ways(predicting))
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, seconds=BODY_SECONDS)
     app.add_middleware(SayGoodbye, drain=drain)
     app.add_middleware(CountRequests)
