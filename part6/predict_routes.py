@@ -57,15 +57,16 @@ class Predicting:
     def _answer(self, model: ServedModel, rows: list[tuple[float, ...]]) -> list[dict[str, Any]]:
         """Predict `rows` (n, 4) in cm, count them and leave them to be recorded."""
         begun = time.perf_counter()
-        numbers = np.fromiter(chain.from_iterable(rows), float, len(rows) * len(FEATURES))
-        answers = model.predict(numbers.reshape(len(rows), -1))
+        count = len(rows) * len(FEATURES)
+        numbers = np.fromiter(chain.from_iterable(rows), float, count).reshape(len(rows), -1)
+        answers = model.predict(numbers)
         classes: list[int] = answers.classes.tolist()
         version = model.manifest.version
         for iris_class, rows_of_it in Counter(classes).items():
             metrics.PREDICTIONS.labels(iris_class, version).inc(rows_of_it)
         if self._recorder is not None:
             took = (time.perf_counter() - begun) * 1000
-            self._recorder.record(Recorded(time.time(), rows, classes, version, took))
+            self._recorder.record(Recorded(time.time(), numbers, answers.classes, version, took))
         return [
             {"iris_class": iris_class, "label": LABEL_NAMES[iris_class], "scores": scores}
             for iris_class, scores in zip(classes, answers.scores.tolist(), strict=True)
