@@ -101,7 +101,7 @@ def _start_peers(
             report.failed[name] = str(exc)
             print(f"{name}: {exc}", file=sys.stderr)
         else:
-            report.versions.update({f"{name}: {k}": v for k, v in contestant.versions.items()})
+            report.peers[name] = contestant.versions
 
 
 def _start(

@@ -208,14 +208,18 @@ def _imported(field: Field, contestant: Contestant, log: Path) -> list[str]:
 
 
 def _counted(field: Field) -> tuple[float, float]:
-    """How many rows the recording server has written, and dropped."""
+    """How many rows the recording server has written, and dropped, when no more are waiting."""
     _, server = field.running[RECORDING]
-    text = get(server.port, "/metrics") or ""
-    return _metric(text, "recorded"), _metric(text, "dropped")
+    deadline = time.monotonic() + 30
+    while _metric(text := get(server.port, "/metrics") or "", "waiting"):
+        if time.monotonic() > deadline:
+            raise SystemExit("the predictions were not written within 30 s")
+        time.sleep(0.1)
+    return _metric(text, "recorded_total"), _metric(text, "dropped_total")
 
 
 def _metric(text: str, name: str) -> float:
-    found = re.search(rf"^iris_predictions_{name}_total (\S+)$", text, re.MULTILINE)
+    found = re.search(rf"^iris_predictions_{name} (\S+)$", text, re.MULTILINE)
     assert found is not None, f"/metrics has no {name}"
     return float(found[1])
 

@@ -40,6 +40,7 @@ class Report:
     load_core: int | None
     load_before: tuple[float, float, float] = field(default_factory=os.getloadavg)
     failed: dict[str, str] = field(default_factory=dict)  # peers that could not be measured
+    peers: dict[str, dict[str, str]] = field(default_factory=dict)  # the versions they run with
     tables: list[Table] = field(default_factory=list)
     raw: dict[str, object] = field(default_factory=dict)
 
@@ -57,6 +58,7 @@ class Report:
         return {
             "versions": self.versions,
             "circumstances": self._circumstances(),
+            "peers": self.peers,
             "failed": self.failed,
             "tables": [asdict(table) for table in self.tables],
             "raw": self.raw,
@@ -71,11 +73,18 @@ class Report:
         if self.server_core is not None and self.server_core == self.load_core:
             bound += ": THE SAME ONE, these figures are not comparable"
         before, after = (", ".join(f"{x:.1f}" for x in y) for y in (self.load_before, _load()))
+        cores = os.cpu_count() or 1
+        busy = ": NOT A QUIET MACHINE" if self.load_before[0] > cores / 2 else ""
         return [
-            f"{os.cpu_count()} cores; {bound}",
-            f"load average before {before}, after {after} (1, 5, 15 minutes)",
-            ", ".join(f"{name} {number}" for name, number in self.versions.items()),
+            f"{cores} cores; {bound}",
+            f"load average before {before}{busy}, after {after} (1, 5, 15 minutes)",
+            _listed(self.versions),
+            *(f"{name}: {_listed(versions)}" for name, versions in self.peers.items() if versions),
         ]
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def _load() -> tuple[float, float, float]:
