@@ -63,7 +63,13 @@ def create_app(settings: Settings) -> FastAPI:
         if recorder is not None:
             await asyncio.to_thread(recorder.close)
 
-    app = FastAPI(title="Iris", summary="A registered model over HTTP.", lifespan=lifespan)
+    app = FastAPI(
+        title="Iris",
+        summary="A registered model over HTTP.",
+        lifespan=lifespan,
+        # For OpenTelemetry, which nobody collects here: it would look for it at every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     problems.install(app)
     predicting = Predicting(serving, recorder)
     app.include_router(predict_routes(predicting))

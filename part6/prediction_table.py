@@ -48,8 +48,8 @@ class Recorded(NamedTuple):
     """The rows of one request (n, 4) in cm with their classes (n,)."""
 
     at: float  # seconds since 1970
-    rows: NDArray[np.float64]
-    classes: NDArray[np.int64]
+    rows: NDArray[np.float64] | Sequence[Sequence[float]]
+    classes: NDArray[np.int64] | Sequence[int]
     model_version: int
     latency_ms: float
 
