@@ -75,6 +75,7 @@ def ask(load: Load, core: int | None) -> Outcome:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # a Ctrl-C is for us; we stop it
         )
     try:
         answer, _ = child.communicate(
