@@ -6,6 +6,7 @@ The last option bounds a stop for which a client that does not read its answer w
 """
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,11 +19,12 @@ from part6.draining import Drain, SayGoodbye
 from part6.limits import BodyLimit
 from part6.metrics import CountRequests
 from part6.model_routes import model_routes
-from part6.predict_routes import predict_routes
+from part6.predict_routes import Predicting, predict_routes, short_ways
 from part6.prediction_table import PredictionTable
 from part6.recorder import Recorder
 from part6.serving import Serving
 from part6.settings import Settings, load_settings
+from part6.short_way import ShortWay
 
 BODY_SECONDS = 10.0  # for a body to arrive; a stop waits for it, too
 
@@ -41,6 +43,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         """Load the model before the first request; write every prediction after the last one."""
         await serving.load()
+        # What was imported stays for good. Looking through it for garbage would now and then hold
+        # up every answer, for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         if recorder is not None:
             recorder.start()
         watcher = (
@@ -57,10 +63,18 @@ def create_app(settings: Settings) -> FastAPI:
         if recorder is not None:
             await asyncio.to_thread(recorder.close)
 
-    app = FastAPI(title="Iris", summary="A registered model over HTTP.", lifespan=lifespan)
+    app = FastAPI(
+        title="Iris",
+        summary="A registered model over HTTP.",
+        lifespan=lifespan,
+        # For OpenTelemetry, which nobody collects here: it would look for it at every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     problems.install(app)
-    app.include_router(predict_routes(serving, recorder))
+    predicting = Predicting(serving, recorder)
+    app.include_router(predict_routes(predicting))
     app.include_router(model_routes(serving, drain, settings.model_api_key))
+    app.add_middleware(ShortWay, shorts=short_ways(predicting))
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, seconds=BODY_SECONDS)
     app.add_middleware(SayGoodbye, drain=drain)
     app.add_middleware(CountRequests)

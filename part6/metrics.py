@@ -1,6 +1,7 @@
 """What Prometheus reads at /metrics."""
 
 import time
+from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,5 +51,11 @@ class CountRequests:
             # The route's own path: an address that somebody made up must not make a new series.
             route = scope.get("route")
             path = getattr(route, "path", "other")
-            REQUESTS.labels(path, status).inc()
-            SECONDS.labels(path).observe(time.perf_counter() - begun)
+            requests, seconds = _series(path, status)
+            requests.inc()
+            seconds.observe(time.perf_counter() - begun)
+
+
+@cache  # finding a series by its labels takes longer than counting
+def _series(path: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(path, status), SECONDS.labels(path)

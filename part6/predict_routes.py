@@ -2,12 +2,15 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import orjson
 from fastapi import APIRouter, Response
+from pydantic import TypeAdapter, ValidationError
 
 from part6 import metrics
 from part6.iris import FEATURES, LABEL_NAMES
@@ -17,31 +20,67 @@ from part6.problems import BODY, ProblemError, documented
 from part6.recorder import Recorder
 from part6.served_model import ServedModel
 from part6.serving import Serving
+from part6.short_way import Short
 
 ERRORS = BODY | documented(503)
 
 _measurements = itemgetter(*FEATURES)
 
 
-def predict_routes(serving: Serving, recorder: Recorder | None) -> APIRouter:
-    """POST /predict and POST /predict/batch with the model that `serving` holds."""
-    router = APIRouter(tags=["predict"])
+class Predicting:
+    """Predicts with the model that `serving` holds; every answer is made here, as JSON."""
 
-    def answer(model: ServedModel, rows: list[tuple[float, ...]]) -> list[dict[str, Any]]:
+    def __init__(self, serving: Serving, recorder: Recorder | None) -> None:
+        self._serving = serving
+        self._recorder = recorder
+
+    def one(self, flower: Flower) -> bytes:
+        """Answer one flower.
+
+        Raises:
+            ProblemError: no model is served.
+        """
+        model = self._model()
+        (only,) = self._answer(model, [_measurements(flower)])
+        return orjson.dumps(only | _by(model))
+
+    def many(self, batch: Batch) -> bytes:
+        """Answer a batch, all by the same version.
+
+        Raises:
+            ProblemError: no model is served.
+        """
+        model = self._model()
+        answers = self._answer(model, [_measurements(flower) for flower in batch.rows])
+        return orjson.dumps({"predictions": answers} | _by(model))
+
+    def _answer(self, model: ServedModel, rows: list[tuple[float, ...]]) -> list[dict[str, Any]]:
         """Predict `rows` (n, 4) in cm, count them and leave them to be recorded."""
         begun = time.perf_counter()
-        answers = model.predict(np.array(rows))
+        count = len(rows) * len(FEATURES)
+        numbers = np.fromiter(chain.from_iterable(rows), float, count).reshape(len(rows), -1)
+        answers = model.predict(numbers)
         classes: list[int] = answers.classes.tolist()
         version = model.manifest.version
         for iris_class, rows_of_it in Counter(classes).items():
             metrics.PREDICTIONS.labels(iris_class, version).inc(rows_of_it)
-        if recorder is not None:
+        if self._recorder is not None:
             took = (time.perf_counter() - begun) * 1000
-            recorder.record(Recorded(time.time(), rows, classes, version, took))
+            self._recorder.record(Recorded(time.time(), numbers, answers.classes, version, took))
         return [
             {"iris_class": iris_class, "label": LABEL_NAMES[iris_class], "scores": scores}
             for iris_class, scores in zip(classes, answers.scores.tolist(), strict=True)
         ]
+
+    def _model(self) -> ServedModel:
+        if self._serving.model is None:
+            raise ProblemError(503, f"no model is served: {self._serving.why_none}")
+        return self._serving.model
+
+
+def predict_routes(predicting: Predicting) -> APIRouter:
+    """POST /predict and POST /predict/batch."""
+    router = APIRouter(tags=["predict"])
 
     # The answers are made here and need no check, so they are written as bytes at once: by way of
     # `response_model` FastAPI would validate each of them a second time.
@@ -49,24 +88,35 @@ def predict_routes(serving: Serving, recorder: Recorder | None) -> APIRouter:
     @router.post("/predict", responses={200: {"model": Prediction}, **ERRORS})
     async def predict(flower: Flower) -> Response:
         """Say which iris a flower is."""
-        model = _model(serving)
-        (only,) = answer(model, [_measurements(flower)])
-        return _json(only | _by(model))
+        return _json(predicting.one(flower))
 
     @router.post("/predict/batch", responses={200: {"model": Predictions}, **ERRORS})
     async def predict_batch(batch: Batch) -> Response:
         """Say it of up to a thousand flowers at once, all by the same version."""
-        model = _model(serving)
-        answers = answer(model, [_measurements(flower) for flower in batch.rows])
-        return _json({"predictions": answers} | _by(model))
+        return _json(predicting.many(batch))
 
     return router
 
 
-def _model(serving: Serving) -> ServedModel:
-    if serving.model is None:
-        raise ProblemError(503, f"no model is served: {serving.why_none}")
-    return serving.model
+def short_ways(predicting: Predicting) -> dict[str, Short]:
+    """The same two for requests without a fault."""
+    shorts = [
+        Short("/predict", _if_valid(TypeAdapter(Flower), predicting.one)),
+        Short("/predict/batch", _if_valid(TypeAdapter(Batch), predicting.many)),
+    ]
+    return {short.path: short for short in shorts}
+
+
+def _if_valid[T](
+    kind: TypeAdapter[T], ask: Callable[[T], bytes]
+) -> Callable[[bytes], bytes | None]:
+    def answer(body: bytes) -> bytes | None:
+        try:
+            return ask(kind.validate_python(orjson.loads(body)))
+        except (orjson.JSONDecodeError, ValidationError, ProblemError):
+            return None  # FastAPI finds the same fault and says where it is
+
+    return answer
 
 
 def _by(model: ServedModel) -> dict[str, Any]:
@@ -74,5 +124,5 @@ def _by(model: ServedModel) -> dict[str, Any]:
     return {"score_kind": manifest.score_kind, "model_version": manifest.version}
 
 
-def _json(content: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")

@@ -119,6 +119,9 @@ class Recorder:
                     "predictions are written again", waiting=self.waiting, dropped=self._dropped
                 )
                 failing = False
+            if self.waiting < FLUSH_ROWS:
+                # Somebody has asked meanwhile, always: let more gather than these few.
+                self._stopping.wait(FLUSH_SECONDS)
         self._table.close()
 
     def _batch(self) -> list[Recorded]:

@@ -1,0 +1,1 @@
+"""The servers that bench/serving.py sets beside ours."""
