@@ -60,7 +60,11 @@ class BodyLimit:
                 await send(message)
 
         # FastAPI hands an HTTPException of `receive` on, and would make any other a 400.
-        await self.app(scope, bounded, watched)
+        try:
+            await self.app(scope, bounded, watched)
+        except HTTPException:  # from a middleware that reads the body itself
+            if refusal is None:
+                raise
         if refusal is not None and not begun:
             more_comes = refusal == 413 and not whole
             await self._refuse(refusal, scope, receive, send, more_comes=more_comes)

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem documents, whoever raises them: the API, FastAPI or a bug."""
 
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -112,14 +112,13 @@ async def _http(request: Request, exc: Exception) -> JSONResponse:
 
 
 def _methods(request: Request) -> set[str]:
-    """The methods that the path of a request has."""
-    routes = [route for route in request.app.routes if isinstance(route, Route)]
-    found: set[str] = set()
-    for route in routes:
-        match, _ = route.matches(request.scope)
-        if match != Match.NONE:
-            found |= route.methods or set()
-    return found
+    """The methods that the path of a request has, in whichever router its routes are."""
+    return {
+        method.value
+        for method in HTTPMethod
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method.value})[0] == Match.FULL
+    }
 
 
 async def _invalid(request: Request, exc: Exception) -> JSONResponse:
