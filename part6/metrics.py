@@ -56,6 +56,15 @@ class CountRequests:
             seconds.observe(time.perf_counter() - begun)
 
 
-@cache  # finding a series by its labels takes longer than counting
+# Finding a series by its labels takes longer than counting, so it is done once.
+
+
+@cache
+def predictions(iris_class: int, model_version: int) -> Counter:
+    """The series of PREDICTIONS with these labels."""
+    return PREDICTIONS.labels(iris_class, model_version)
+
+
+@cache
 def _series(path: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(path, status), SECONDS.labels(path)

@@ -39,6 +39,7 @@ class Recorder:
         self._dropped = self._dropped_said = 0
         self._said_at = 0.0
         self._stopping = threading.Event()
+        self._full = threading.Event()  # a batch is waiting; or there will be no more
         self._deadline = float("inf")
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         metrics.WAITING.set_function(lambda: self.waiting)
@@ -60,11 +61,14 @@ class Recorder:
             return
         self._added += rows
         self._queue.append(entry)
+        if self.waiting >= FLUSH_ROWS:
+            self._full.set()
 
     def close(self) -> int:
         """Write what is left, for a few seconds at the most; return how many rows are lost."""
         self._deadline = time.monotonic() + DRAIN_SECONDS
         self._stopping.set()
+        self._full.set()
         # A database that hangs must not hold us, too: the thread ends with the process.
         self._thread.join(DRAIN_SECONDS)
         if self.waiting:
@@ -93,7 +97,7 @@ class Recorder:
             if not batch:
                 if stopping:
                     break
-                self._stopping.wait(FLUSH_SECONDS)
+                self._gather()
                 continue
             try:
                 self._table.write(batch)
@@ -119,10 +123,18 @@ class Recorder:
                     "predictions are written again", waiting=self.waiting, dropped=self._dropped
                 )
                 failing = False
-            if self.waiting < FLUSH_ROWS:
-                # Somebody has asked meanwhile, always: let more gather than these few.
-                self._stopping.wait(FLUSH_SECONDS)
+            self._gather()
         self._table.close()
+
+    def _gather(self) -> None:
+        """Wait for a full batch, but no longer than FLUSH_SECONDS.
+
+        Also after a write: under load somebody has always asked meanwhile, and a commit for these
+        few would follow the other.
+        """
+        self._full.clear()
+        if self.waiting < FLUSH_ROWS and not self._stopping.is_set():
+            self._full.wait(FLUSH_SECONDS)
 
     def _batch(self) -> list[Recorded]:
         """Take up to FLUSH_ROWS rows off the queue."""
