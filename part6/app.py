@@ -56,12 +56,14 @@ def create_app(settings: Settings) -> FastAPI:
         )
         with drain.on_sigterm():
             yield
-        if watcher is not None:
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
-        if recorder is not None:
-            await asyncio.to_thread(recorder.close)
+        try:
+            if watcher is not None:
+                watcher.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watcher
+        finally:
+            if recorder is not None:
+                await asyncio.to_thread(recorder.close)
 
     app = FastAPI(
         title="Iris",

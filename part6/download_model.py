@@ -148,14 +148,15 @@ def _no_rows(version: "ModelVersion", snapshot: Path) -> WorkFailedError:
 def _signature(version: "ModelVersion", registered: "Model") -> list[Column]:
     """Read the model's columns, which must be those that the API asks for."""
     inputs = registered.signature.inputs.inputs if registered.signature else []
-    columns = [Column(name=column.name, type=column.type.name) for column in inputs]
-    if [column.name for column in columns] != list(FEATURES):
-        wants = ", ".join(str(column.name) for column in columns) or "columns it does not name"
+    names = [column.name for column in inputs]
+    if names != list(FEATURES):
+        # An array without names, as in a signature that was inferred from NumPy, has None.
+        wants = ", ".join(filter(None, names)) or "columns it does not name"
         raise WorkFailedError(
             f"version {version.version} of {version.name!r} wants {wants}; this API sends "
             f"{', '.join(FEATURES)}"
         )
-    return columns
+    return [Column(name=column.name, type=repr(column.type)) for column in inputs]
 
 
 def _skops_file(version: "ModelVersion", registered: "Model") -> str:

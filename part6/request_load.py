@@ -239,7 +239,9 @@ class _Sending:
             return
         try:
             version, classes = _prediction(answer.json())
-        except (ValueError, KeyError, TypeError):  # somebody else listens there
+            if len(classes) != len(request.labels):
+                raise ValueError(classes)
+        except (AttributeError, KeyError, TypeError, ValueError):  # somebody else listens there
             self.tally.answers[STRANGE] += 1
             return
         self.tally.answers["200"] += 1
@@ -262,5 +264,5 @@ def _detail(answer: httpx2.Response) -> str:
     """Return what a problem document says, or the beginning of what is none."""
     try:
         return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError, ValueError):
         return " ".join(answer.text.split())[:100]

@@ -63,8 +63,10 @@ class Serving:
                 if before is None or manifest != before.manifest:
                     folder = self._settings.model_dir
                     self._swap(await asyncio.to_thread(load_served_model, folder))
-            except WorkFailedError:
+            except WorkFailedError as exc:
                 metrics.RELOADS.labels("failed").inc()
+                if before is None:
+                    self.why_none = str(exc)
                 raise
         assert self.model is not None
         changed = self.model is not before

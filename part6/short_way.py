@@ -32,9 +32,10 @@ class ShortWay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass the request on as it came."""
         short = self.shorts.get(scope["path"]) if scope["type"] == "http" else None
-        if short is None or scope["method"] != "POST" or JSON not in scope["headers"]:
+        if short is None or scope["method"] != "POST" or not _is_json(scope):
             await self.app(scope, receive, send)
             return
+        scope["route"] = short  # for the metrics, which count by path, also what is refused below
         messages = [await receive()]
         while messages[-1].get("more_body"):
             messages.append(await receive())
@@ -44,10 +45,14 @@ class ShortWay:
         if content is None:
             await self.app(scope, _again(messages, receive), send)
             return
-        scope["route"] = short  # for the metrics, which count by path
         headers = [(b"content-length", b"%d" % len(content)), JSON]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+
+def _is_json(scope: Scope) -> bool:
+    """Whether the content type, the first if there are several, is JSON and nothing more."""
+    return next((header for header in scope["headers"] if header[0] == JSON[0]), None) == JSON
 
 
 def _again(messages: list[Message], receive: Receive) -> Receive:

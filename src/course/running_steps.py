@@ -136,7 +136,10 @@ class Runner:
                     return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 if time.monotonic() - running.begun > READY_SECONDS:
-                    return
+                    raise CourseError(
+                        f"`{running.command}` does not answer after {READY_SECONDS:g} s:\n"
+                        f"{running.printed()}"
+                    ) from None
                 time.sleep(0.05)
 
     def _show(self, running: _Running) -> dict[str, str]:
