@@ -1,6 +1,7 @@
 """Make the files that are served, and put them in place of the old ones in one step."""
 
 import logging
+import os
 import re
 import shutil
 from importlib.metadata import version as installed
@@ -78,6 +79,10 @@ def put_in_place(model_dir: Path, folder: Path, manifest: Manifest) -> None:
         shutil.rmtree(final)  # damaged since, so nobody loses anything by it
     if not final.exists():  # else the same files are there and a server may be reading them
         folder.rename(final)
+    for file in final.iterdir():
+        # On the disk before the manifest names them, or a power cut could leave it naming nothing.
+        with file.open("rb+") as written:
+            os.fsync(written.fileno())
     try:
         before = read_manifest(model_dir).folder
     except WorkFailedError:  # none, or a broken one: this one takes its place
