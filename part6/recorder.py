@@ -55,11 +55,10 @@ class Recorder:
 
     def record(self, entry: Recorded) -> None:
         """Leave the rows of one request to be written; never waits."""
-        rows = len(entry.classes)
-        if self.waiting + rows > self._max_rows:
-            self._drop(rows)
+        if self.waiting + entry.rows > self._max_rows:
+            self._drop(entry.rows)
             return
-        self._added += rows
+        self._added += entry.rows
         self._queue.append(entry)
         if self.waiting >= FLUSH_ROWS:
             self._full.set()
@@ -114,7 +113,7 @@ class Recorder:
                 # While stopping there is no time for long pauses, and `wait` would not wait.
                 time.sleep(0.2) if stopping else self._stopping.wait(RETRY_SECONDS)
                 continue
-            rows = sum(len(entry.classes) for entry in batch)
+            rows = sum(entry.rows for entry in batch)
             batch = []
             self._taken += rows
             metrics.RECORDED.inc(rows)
@@ -142,5 +141,5 @@ class Recorder:
         rows = 0
         while self._queue and rows < FLUSH_ROWS:
             batch.append(self._queue.popleft())
-            rows += len(batch[-1].classes)
+            rows += batch[-1].rows
         return batch

@@ -25,7 +25,7 @@ from part6.drift import Limits
 from part6.drift_check import Check, check_drift
 from part6.manifest import REFERENCE, read_manifest
 from part6.monitor import monitor
-from part6.prediction_table import PredictionTable, Recorded
+from part6.prediction_table import PredictionTable, encode
 from part6.settings import Settings
 from tests.conftest import ROOT, Database, RunModule, clean_environment
 from tests.part6.model_folders import flowers, make_model_folder
@@ -65,7 +65,7 @@ def predict(
     table = PredictionTable(settings)
     table.write(
         [
-            Recorded(BEGIN + i, [x[i].tolist()], [int(y[i])], version, latency_ms=1 + i % 2)
+            encode(BEGIN + i, x[i : i + 1], y[i : i + 1], version, latency_ms=1 + i % 2)
             for i in range(rows)
         ]
     )

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
 from part6 import recorder
 from part6.iris import FEATURES
-from part6.prediction_table import PredictionTable, Recorded
+from part6.prediction_table import PredictionTable, Recorded, encode
 from part6.recorder import Recorder
 from part6.settings import Settings
 from tests.conftest import Database
@@ -49,7 +50,8 @@ def table(database: Database | OwnPostgres) -> Rows:
 
 def entry(number: int, rows: int = 1) -> Recorded:
     """An answer that can be told from others by its first measurement."""
-    return Recorded(time.time(), [(float(number), 1.0, 1.0, 1.0)] * rows, [0] * rows, 1, 0.5)
+    values = np.array([(float(number), 1.0, 1.0, 1.0)] * rows)
+    return encode(time.time(), values, np.zeros(rows, np.int64), 1, 0.5)
 
 
 def numbers(rows: Rows) -> list[object]:
@@ -117,6 +119,17 @@ def test_the_table_holds_what_was_asked_and_what_was_answered(
         ).fetchone() or (0, 0, 0, 0)
     assert begun - 0.01 < oldest <= newest < time.time() + 0.01
     assert 0 < fastest <= slowest < 10_000
+
+
+def test_a_single_row_is_encoded_as_it_is_among_others() -> None:
+    random = np.random.default_rng(0)
+    rows, classes = random.normal(5, 2, (20, 4)), random.integers(0, 3, 20)
+    together = encode(1.8e9 + 0.123456, rows, classes, 7, 0.25)
+    singles = [
+        encode(1.8e9 + 0.123456, rows[i : i + 1], classes[i : i + 1], 7, 0.25) for i in range(20)
+    ]
+    assert bytes(together.encoded) == b"".join(each.encoded for each in singles)
+    assert (together.rows, {each.rows for each in singles}) == (20, {1})
 
 
 POSTGRES = {"postgres_host", "postgres_port", "postgres_user", "postgres_password", "postgres_db"}
