@@ -7,7 +7,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from part3.command import BadUsageError
 
-HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
+# Without a user and a password, because addresses are logged.
+HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")]
 
 
 class Settings(BaseSettings):
@@ -45,8 +46,12 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as exc:
         problem = exc.errors()[0]
         name = str(problem["loc"][0]).upper()
-        value = "(hidden)" if "PASSWORD" in name else repr(problem["input"])
+        secret = "PASSWORD" in name or "@" in str(problem["input"])
+        value = "(hidden)" if secret else repr(problem["input"])
         wrong = problem["msg"].lower()
         if problem["type"] == "string_pattern_mismatch":
-            wrong = "set it to an address that begins with http:// or https://"
+            wrong = (
+                "set it to an address that begins with http:// or https:// and holds no user and "
+                "no password"
+            )
         raise BadUsageError(f"{name} is {value}: {wrong}") from exc

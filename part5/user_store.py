@@ -140,8 +140,17 @@ def _create_table(connection: Connection) -> None:
         # Two servers that start at once: IF NOT EXISTS alone lets both create, and one fails.
         connection.execute(select(func.pg_advisory_xact_lock(CREATION_LOCK)))
     connection.execute(CreateTable(User.metadata.tables["users"], if_not_exists=True))
-    there = {column["name"] for column in inspect(connection).get_columns("users")}
-    if missing := sorted(set(User.metadata.tables["users"].columns.keys()) - there):
+    table = inspect(connection)
+    there = {column["name"] for column in table.get_columns("users")}
+    missing = sorted(set(User.metadata.tables["users"].columns.keys()) - there)
+    constraints = [each["column_names"] for each in table.get_unique_constraints("users")]
+    indexes = [each["column_names"] for each in table.get_indexes("users") if each["unique"]]
+    if ["name"] not in (
+        *constraints,
+        *indexes,
+    ):  # then nobody else would keep two users from having one name
+        missing.append("UNIQUE (name)")
+    if missing:
         raise StartError(
             f"the table users of this database is not ours: it has no {', '.join(missing)}; "
             "rename it, or name another database in USERS_DATABASE_URL"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import structlog
 from fastapi import FastAPI
 
 from part6 import problems
@@ -25,6 +26,8 @@ from part6.recorder import Recorder
 from part6.serving import Serving
 from part6.settings import Settings, load_settings
 from part6.short_way import ShortWay
+
+log = structlog.get_logger()
 
 BODY_SECONDS = 10.0  # for a body to arrive; a stop waits for it, too
 
@@ -54,6 +57,8 @@ def create_app(settings: Settings) -> FastAPI:
             if settings.model_watch_seconds
             else None
         )
+        if watcher is not None:
+            watcher.add_done_callback(say_why)
         with drain.on_sigterm():
             yield
         try:
@@ -81,6 +86,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SayGoodbye, drain=drain)
     app.add_middleware(CountRequests)
     return app
+
+
+def say_why(watcher: asyncio.Task[None]) -> None:
+    """Log what nobody foresaw: nobody awaits a task that never ends."""
+    if not watcher.cancelled() and (exc := watcher.exception()) is not None:
+        log.error("the watcher has ended, the alias is no longer followed", exc_info=exc)
 
 
 def _settings() -> Settings:

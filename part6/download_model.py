@@ -27,6 +27,7 @@ from part6.iris import FEATURES
 from part6.manifest import INCOMING, Column, Manifest
 from part6.model_folder import Contents, lay_out, put_in_place
 from part6.registry import ModelNameOption, connect, explained
+from part6.served_model import open_served_model
 from part6.settings import load_settings
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def download_model(
             onnx_wanted=onnx,
             **contents._asdict(),
         )
+        open_served_model(manifest, incoming / "model")  # as the server will, before it can
         put_in_place(settings.model_dir, incoming / "model", manifest)
     _report(settings.model_dir, manifest)
 
@@ -103,8 +105,8 @@ def _incoming(model_dir: Path) -> Iterator[Path]:
         raise WorkFailedError(
             f"another download into {model_dir} is still running after {LOCK_SECONDS} s"
         ) from exc
-    except requests.RequestException:  # an OSError, too, but none of this folder
-        raise
+    except (requests.RequestException, ConnectionError, TimeoutError):
+        raise  # an OSError, too, but none of this folder
     except OSError as exc:
         raise WorkFailedError(
             f"{exc.filename or model_dir}: {exc.strerror}; set MODEL_DIR"

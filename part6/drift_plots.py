@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from part6.drift import CLASS, COLUMNS, Floats
+from part6.drift import BINS, CLASS, COLUMNS, Floats
 from part6.drift_check import Check
 from part6.iris import LABEL_NAMES, LABELS
 
@@ -47,7 +47,7 @@ def plot_psi(check: Check) -> bytes:
         values = [shift.psi for shift in each.windows]
         axes.plot(windows, values, color=color, marker=marker, label=each.column)
     axes.axhline(check.limits.psi, color=ORANGE, linestyle="--", label="limit")
-    axes.axhline(check.chance_psi, color=GREY, linestyle=":", label="expected by chance")
+    axes.axhline(check.chance_psi, color=GREY, linestyle=":", label=f"chance, {BINS} bins")
     labelled = windows[:: len(windows) // 10 + 1]
     begins = [f"{check.windows_begin[i - 1]:%m-%d\n%H:%M:%S}" for i in labelled]
     axes.set_xticks(labelled, begins)

@@ -12,7 +12,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 
 from part6.command import WorkFailedError
-from part6.drift import ColumnDrift, Shift
+from part6.drift import BINS, ColumnDrift, Shift
 from part6.drift_check import Check, Compared
 from part6.drift_metrics import REGISTRY
 from part6.drift_plots import plot_distributions, plot_psi
@@ -94,11 +94,11 @@ def _page(compared: Compared) -> str:
 <h2>Column by column</h2>
 {_columns(check)}
 <p>PSI says how far a column has moved: 0 is not at all, and chance alone makes about
-{check.chance_psi:.3f} with this many rows. The distance is Kolmogorov and Smirnov's D, for the
-class the total variation; p is how likely chance alone makes such a distance, multiplied by the
-number of columns. A window drifts when its PSI reaches {check.limits.psi:g} <em>and</em> p is below
-{check.limits.p_value:g}; drift is called when a column does so in {check.limits.windows} windows in
-a row.</p>
+{check.chance_psi:.3f} with this many rows in {BINS} bins. The distance is Kolmogorov and Smirnov's
+D, for the class the total variation; p is how likely chance alone makes such a distance, multiplied
+by the number of columns. A window drifts when its PSI reaches {check.limits.psi:g} <em>and</em> p
+is below {check.limits.p_value:g}; drift is called when a column does so in {check.limits.windows}
+windows in a row.</p>
 {plots}</body>
 </html>
 """

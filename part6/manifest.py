@@ -76,22 +76,17 @@ class Manifest(BaseModel):
     libraries: dict[str, str]
 
 
-class NoModelError(WorkFailedError):
-    """Nothing has been downloaded yet."""
-
-
 def read_manifest(model_dir: Path) -> Manifest:
     """Read which model lies in `model_dir`.
 
     Raises:
-        NoModelError: there is none.
-        WorkFailedError: what is there is no manifest.
+        WorkFailedError: there is none, or what is there is no manifest.
     """
     file = model_dir / FILE
     try:
         text = file.read_bytes()
     except FileNotFoundError as exc:
-        raise NoModelError(f"there is no model in {model_dir}; get one with {DOWNLOAD}") from exc
+        raise WorkFailedError(f"there is no model in {model_dir}; get one with {DOWNLOAD}") from exc
     except OSError as exc:
         raise WorkFailedError(f"{file} cannot be read: {exc.strerror}") from exc
     try:

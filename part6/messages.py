@@ -91,7 +91,7 @@ class Predictions(BaseModel):
 
 
 class Reloaded(BaseModel):
-    """Whether another version answers now."""
+    """Which version answers now, and whether it is from another download than before."""
 
     changed: bool
     model_version: int

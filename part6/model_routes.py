@@ -44,7 +44,11 @@ def model_routes(serving: Serving, drain: Drain, api_key: SecretStr) -> APIRoute
         expected = api_key.get_secret_value().encode()
         # A header arrives as bytes, which Starlette reads as Latin-1.
         if key is None or not secrets.compare_digest(key.encode("latin-1"), expected):
-            raise ProblemError(401, "the header X-API-Key does not hold the key of this server")
+            raise ProblemError(
+                401,
+                "the header X-API-Key does not hold the key of this server",
+                {"WWW-Authenticate": "APIKey"},
+            )
 
     @router.get("/model", tags=["model"], responses=documented(503))
     async def model() -> Manifest:

@@ -58,6 +58,9 @@ def monitor(
     metrics_port: Annotated[
         int | None, typer.Option(help="Serve the gauges here; needs --every.", min=1, max=65535)
     ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address to serve them at; 0.0.0.0 for other machines.")
+    ] = "127.0.0.1",
     debug: DebugOption = False,  # noqa: ARG001 - read by run()
 ) -> None:
     """Look for drift in the newest predictions of the model in MODEL_DIR.
@@ -82,7 +85,9 @@ def monitor(
         return compared.check
 
     if every is not None:
-        _watch(check, every, metrics_port)
+        if metrics_port is not None:
+            _serve_metrics(metrics_host, metrics_port)
+        _watch(check, every)
         return
     found = check()
     print_check(found)
@@ -92,12 +97,10 @@ def monitor(
     print(found.sentence)
 
 
-def _watch(check: "Callable[[], Check]", every: float, metrics_port: int | None) -> None:
+def _watch(check: "Callable[[], Check]", every: float) -> None:
     """Check until stopped; log a verdict when it is another one than before."""
     from part6.repeat import repeat
 
-    if metrics_port is not None:
-        _serve_metrics(metrics_port)
     before: Check | None = None
 
     def tick() -> None:
@@ -112,18 +115,18 @@ def _watch(check: "Callable[[], Check]", every: float, metrics_port: int | None)
     repeat(tick, every)
 
 
-def _serve_metrics(port: int) -> None:
+def _serve_metrics(host: str, port: int) -> None:
     from prometheus_client import start_http_server
 
     from part6.drift_metrics import REGISTRY
 
     try:
-        start_http_server(port, registry=REGISTRY)
+        start_http_server(port, host, registry=REGISTRY)
     except OSError as exc:
         raise WorkFailedError(
-            f"port {port}: {exc.strerror}; choose another --metrics-port"
+            f"{host}:{port}: {exc.strerror}; choose another --metrics-host or --metrics-port"
         ) from exc
-    log.info("gauges at http://localhost:%d/metrics", port)
+    log.info("gauges at http://%s:%d/metrics", host, port)
 
 
 def print_check(check: "Check") -> None:

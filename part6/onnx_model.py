@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 # variable when it is imported, which the functions below do.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
+# The exceptions of skl2onnx are RuntimeErrors; a converter that does not know an option or an
+# estimator within another fails with one of the others.
+_CANNOT = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+
 INPUT = "rows"
 TOLERANCE = 1e-5  # of scores; ONNX Runtime computes an SVC's kernel in float32: 1e-7 is usual
 
@@ -27,11 +34,10 @@ def convert(model: "Pipeline") -> bytes:
     """Write a scikit-learn pipeline as ONNX: input (n, 4) double, outputs classes and scores.
 
     Raises:
-        WorkFailedError: skl2onnx has no converter for a step.
+        WorkFailedError: skl2onnx has no converter for a step, or one that fails.
     """
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import DoubleTensorType
-    from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 
     options = {"zipmap": False}
     if score_kind(model) == "decision_function":
@@ -45,8 +51,9 @@ def convert(model: "Pipeline") -> bytes:
                 initial_types=[(INPUT, DoubleTensorType([None, 4]))],
                 options={id(model): options},
             )
-    except (MissingConverter, MissingShapeCalculator, NameError, RuntimeError) as exc:
-        raise WorkFailedError(f"no ONNX: {str(exc).strip().splitlines()[0]}") from exc
+    except _CANNOT as exc:
+        reason = (str(exc).strip() or "no reason given").splitlines()[0]
+        raise WorkFailedError(f"no ONNX: {type(exc).__name__}: {reason}") from exc
     return bytes(converted.SerializeToString())
 
 
@@ -57,21 +64,28 @@ def open_session(onnx: bytes) -> "InferenceSession":
         WorkFailedError: these bytes are no ONNX model.
     """
     from onnxruntime import InferenceSession, SessionOptions
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
     options = SessionOptions()
     # For a few rows of four numbers, waking other threads costs more than they save.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         return InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-    except (ort.Fail, ort.InvalidGraph, ort.InvalidProtobuf, ort.NotImplemented) as exc:
+    except _runtime_errors() as exc:
         reason = str(exc).strip().splitlines()[0]
         raise WorkFailedError(f"ONNX Runtime cannot open the model: {reason}") from exc
 
 
 def ask_session(session: "InferenceSession", rows: NDArray[np.float64]) -> Answers:
-    """Predict `rows` (n, 4) in cm, columns in the order of FEATURES."""
-    return Answers(*session.run(None, {INPUT: rows}))
+    """Predict `rows` (n, 4) in cm, columns in the order of FEATURES.
+
+    Raises:
+        WorkFailedError: the model cannot be computed for them.
+    """
+    try:
+        return Answers(*session.run(None, {INPUT: rows}))
+    except _runtime_errors() as exc:
+        reason = str(exc).strip().splitlines()[0]
+        raise WorkFailedError(f"ONNX Runtime cannot compute the model: {reason}") from exc
 
 
 def compare(model: "Pipeline", onnx: bytes, rows: NDArray[np.float64]) -> OnnxCheck:
@@ -96,3 +110,17 @@ def compare(model: "Pipeline", onnx: bytes, rows: NDArray[np.float64]) -> OnnxCh
     if not largest <= TOLERANCE:
         raise WorkFailedError(f"no ONNX: a score differs by {largest:.3g}")
     return OnnxCheck(rows=len(rows), largest_score_difference=largest)
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises; these classes have no other base than Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    return (
+        ort.Fail,
+        ort.InvalidArgument,
+        ort.InvalidGraph,
+        ort.InvalidProtobuf,
+        ort.NotImplemented,
+        ort.RuntimeException,
+    )

@@ -15,6 +15,7 @@ from part6.iris import FEATURES
 from part6.manifest import AGAIN, REFERENCE, Manifest, check_files
 
 MIN_REFERENCE = 50  # below, every comparison is within what chance does
+LOOK_BACK = 100_000  # among so many of the newest predictions those of other versions are counted
 
 iris_prediction = table(
     "iris_prediction",
@@ -76,7 +77,8 @@ def read_recent(connection: Connection, version: int, count: int) -> Recent:
         .limit(count)
     ).all()[::-1]
     # While there are too few, count the others back to the first: they may be why.
-    oldest = found[0].id if len(found) == count else 0
+    newest = connection.scalar(select(func.max(wanted.id))) or 0
+    oldest = max(found[0].id if len(found) == count else 0, newest - LOOK_BACK + 1)
     others = connection.execute(
         select(wanted.model_version, func.count().label("rows"))
         .where(wanted.id >= oldest, wanted.model_version != version)

@@ -13,12 +13,12 @@ import psycopg
 import structlog
 
 from part6 import metrics
-from part6.prediction_table import PredictionTable, Recorded
+from part6.prediction_table import PredictionTable, packed_rows
 
 log = structlog.get_logger()
 
 FLUSH_SECONDS = 0.5
-FLUSH_ROWS = 5000
+FLUSH_ROWS = 5000  # so many are not kept waiting
 RETRY_SECONDS = 2.0
 DRAIN_SECONDS = 10.0
 SAY_SECONDS = 10.0  # how often the log repeats that rows are dropped
@@ -33,7 +33,7 @@ class Recorder:
     def __init__(self, table: PredictionTable, max_rows: int) -> None:
         self._table = table
         self._max_rows = max_rows
-        self._queue: deque[Recorded] = deque()
+        self._queue: deque[bytes] = deque()
         # Each counter has one writer, so that neither thread waits for the other.
         self._added = self._taken = 0
         self._dropped = self._dropped_said = 0
@@ -53,14 +53,16 @@ class Recorder:
         """Begin to write."""
         self._thread.start()
 
-    def record(self, entry: Recorded) -> None:
-        """Leave the rows of one request to be written; never waits."""
-        if self.waiting + entry.rows > self._max_rows:
-            self._drop(entry.rows)
+    def record(self, packed: bytes) -> None:
+        """Leave the rows of one request, as `pack` packs them, to be written; never waits."""
+        rows = packed_rows(packed)
+        waiting = self.waiting + rows
+        if waiting > self._max_rows:
+            self._drop(rows)
             return
-        self._added += entry.rows
-        self._queue.append(entry)
-        if self.waiting >= FLUSH_ROWS:
+        self._added += rows
+        self._queue.append(packed)
+        if waiting >= FLUSH_ROWS:
             self._full.set()
 
     def close(self) -> int:
@@ -88,11 +90,11 @@ class Recorder:
     def _run(self) -> None:
         """Write until everything is written after `close`, or its time is over."""
         failing = False
-        batch: list[Recorded] = []
+        batch = b""
         while True:
             stopping = self._stopping.is_set()
             # After a failure the very same rows, because they may have been written all the same.
-            batch = batch or self._batch()
+            batch = batch or self._all_waiting()
             if not batch:
                 if stopping:
                     break
@@ -113,8 +115,8 @@ class Recorder:
                 # While stopping there is no time for long pauses, and `wait` would not wait.
                 time.sleep(0.2) if stopping else self._stopping.wait(RETRY_SECONDS)
                 continue
-            rows = sum(entry.rows for entry in batch)
-            batch = []
+            rows = packed_rows(batch)
+            batch = b""
             self._taken += rows
             metrics.RECORDED.inc(rows)
             if failing:
@@ -135,11 +137,6 @@ class Recorder:
         if self.waiting < FLUSH_ROWS and not self._stopping.is_set():
             self._full.wait(FLUSH_SECONDS)
 
-    def _batch(self) -> list[Recorded]:
-        """Take up to FLUSH_ROWS rows off the queue."""
-        batch: list[Recorded] = []
-        rows = 0
-        while self._queue and rows < FLUSH_ROWS:
-            batch.append(self._queue.popleft())
-            rows += batch[-1].rows
-        return batch
+    def _all_waiting(self) -> bytes:
+        """Take what is in the queue."""
+        return b"".join([self._queue.popleft() for _ in range(len(self._queue))])

@@ -198,15 +198,17 @@ class _Sending:
         for pause in (*AGAIN_SECONDS, None):
             try:
                 return await self._patiently(client, "POST", self._target.path, request.body)
+            except NOT_THERE:
+                raise
             except CLOSED:
                 if pause is not None:
                     # To predict twice does no harm, so it may be asked again.
                     self.tally.retried += 1
                     await asyncio.sleep(pause)
-            except httpx2.TimeoutException as exc:
-                if isinstance(exc, NOT_THERE):
-                    raise
+            except httpx2.TimeoutException:
                 return LATE
+            except httpx2.HTTPError as exc:  # of a proxy, of an answer that cannot be decoded
+                return type(exc).__name__
         return LOST
 
     async def _patiently(

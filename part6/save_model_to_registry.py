@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from part6.command import DebugOption, run
+from part6.command import DebugOption, WorkFailedError, run
 from part6.file_hashes import digest, file_hashes
-from part6.iris import FEATURES
+from part6.iris import FEATURES, LABELS
 from part6.newest_rows import COLUMNS, newest_rows
 from part6.registry import (
     CHAMPION,
@@ -64,6 +64,11 @@ def save_model_to_registry(
             print(f"champion: {model_name} version {champion}, nothing to do")
             return
         frame = _read(settings, rows)
+        if frame["target"].nunique() < len(LABELS):
+            raise WorkFailedError(
+                f"the newest {len(frame)} rows do not have all {len(LABELS)} classes; take more "
+                "with --rows"
+            )
         number = _register(client, model_name, _train(frame, kernel), frame)
         print(f"model   {model_name} version {number} ({kernel}, {len(frame)} rows)")
         if champion is None or promote:

@@ -30,30 +30,42 @@ def load_served_model(model_dir: Path) -> ServedModel:
     """Load the model that the manifest in `model_dir` names.
 
     Raises:
-        NoModelError: nothing has been downloaded.
-        WorkFailedError: a file is missing or changed, the model wants other columns, or it does
-            not give the answers it gave when it was downloaded.
+        WorkFailedError: there is none, a file is missing or changed, the model wants other
+            columns, or it does not give the answers it gave when it was downloaded.
     """
     manifest = read_manifest(model_dir)
     folder = check_files(model_dir, manifest)
+    try:
+        return open_served_model(manifest, folder)
+    except WorkFailedError as exc:
+        raise WorkFailedError(f"{exc}; {AGAIN}") from exc
+    except OSError as exc:  # another download is taking the files away
+        raise WorkFailedError(f"{exc.filename or folder}: {exc.strerror}; {AGAIN}") from exc
+
+
+def open_served_model(manifest: Manifest, folder: Path) -> ServedModel:
+    """Open the files in `folder` as the server does, and prove that they answer as `manifest` says.
+
+    Raises:
+        WorkFailedError: they do not.
+        OSError: they cannot be read.
+    """
     if [column.name for column in manifest.signature] != list(FEATURES):
         raise WorkFailedError(
-            f"the model in {folder} wants other columns than {', '.join(FEATURES)}; {AGAIN}"
+            f"the model in {folder} wants other columns than {', '.join(FEATURES)}"
         )
-    model = _open(manifest, folder)
+    if manifest.onnx is not None:
+        file = folder / ONNX
+        try:
+            session = open_session(file.read_bytes())
+        except WorkFailedError as exc:
+            raise WorkFailedError(f"{file}: {exc}") from exc
+        model = ServedModel(manifest, "onnxruntime", lambda rows: ask_session(session, rows))
+    else:
+        estimator = load_skops(folder / SKOPS)
+        model = ServedModel(manifest, "scikit-learn", lambda rows: ask(estimator, rows))
     _prove(model)
     return model
-
-
-def _open(manifest: Manifest, folder: Path) -> ServedModel:
-    if manifest.onnx is not None:
-        try:
-            session = open_session((folder / ONNX).read_bytes())
-        except WorkFailedError as exc:
-            raise WorkFailedError(f"{folder / ONNX}: {exc}; {AGAIN}") from exc
-        return ServedModel(manifest, "onnxruntime", lambda rows: ask_session(session, rows))
-    estimator = load_skops(folder / SKOPS)
-    return ServedModel(manifest, "scikit-learn", lambda rows: ask(estimator, rows))
 
 
 def _prove(model: ServedModel) -> None:
@@ -75,10 +87,10 @@ def _prove(model: ServedModel) -> None:
     ) as exc:
         raise WorkFailedError(
             f"version {model.manifest.version} of {model.manifest.name!r} cannot answer with "
-            f"{model.runtime} ({type(exc).__name__}: {exc}); {AGAIN}"
+            f"{model.runtime} ({type(exc).__name__}: {exc})"
         ) from exc
     if not same:
         raise WorkFailedError(
             f"version {model.manifest.version} of {model.manifest.name!r} does not give the "
-            f"answers it gave when it was downloaded (with {model.runtime}); {AGAIN}"
+            f"answers it gave when it was downloaded (with {model.runtime})"
         )

@@ -1,6 +1,7 @@
 """The model that answers now, and how another one takes its place."""
 
 import asyncio
+import os
 import ssl
 import sys
 from functools import cache
@@ -10,7 +11,7 @@ import structlog
 
 from part6 import metrics
 from part6.command import WorkFailedError
-from part6.manifest import Manifest, NoModelError, read_manifest
+from part6.manifest import Manifest, read_manifest
 from part6.messages import Reloaded
 from part6.served_model import ServedModel, load_served_model
 from part6.settings import Settings
@@ -19,7 +20,12 @@ log = structlog.get_logger()
 
 ASK_SECONDS = 5.0
 DOWNLOAD_SECONDS = 120.0
+AGAIN_SECONDS = 30.0  # after a failed download, which costs seconds of CPU time
 ALIAS_PATH = "/api/2.0/mlflow/registered-models/alias"
+
+
+class DownloadFailedError(WorkFailedError):
+    """The version that is wanted could not be downloaded, or cannot serve."""
 
 
 @cache
@@ -37,6 +43,8 @@ class Serving:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        user, password = settings.mlflow_tracking_username, settings.mlflow_tracking_password
+        self._login = (user, password.get_secret_value()) if user and password else None
         self._one_at_a_time = asyncio.Lock()
         self.model: ServedModel | None = None
         self.why_none = "the server is starting"
@@ -59,21 +67,18 @@ class Serving:
         async with self._one_at_a_time:
             before = self.model
             try:
-                manifest = await self._fetch()
-                if before is None or manifest != before.manifest:
-                    folder = self._settings.model_dir
-                    self._swap(await asyncio.to_thread(load_served_model, folder))
+                if (model := await self._wanted()) is not before:
+                    self._swap(model)
             except WorkFailedError as exc:
                 metrics.RELOADS.labels("failed").inc()
                 if before is None:
                     self.why_none = str(exc)
                 raise
-        assert self.model is not None
-        changed = self.model is not before
+        changed = model is not before
         metrics.RELOADS.labels("swapped" if changed else "unchanged").inc()
         return Reloaded(
             changed=changed,
-            model_version=self.model.manifest.version,
+            model_version=model.manifest.version,
             previous_version=before.manifest.version if before else None,
         )
 
@@ -81,6 +86,7 @@ class Serving:
         """Reload every `every` seconds; what goes wrong is said once, not each time."""
         said = ""
         while True:
+            pause = every
             try:
                 await self.reload()
                 said = ""
@@ -88,7 +94,9 @@ class Serving:
                 if str(exc) != said:
                     log.error("the alias cannot be followed", reason=str(exc))
                 said = str(exc)
-            await asyncio.sleep(every)
+                if isinstance(exc, DownloadFailedError):
+                    pause = max(every, AGAIN_SECONDS)
+            await asyncio.sleep(pause)
 
     def _swap(self, model: ServedModel) -> None:
         self.model = model
@@ -97,29 +105,61 @@ class Serving:
         metrics.MODEL.labels(manifest.name, manifest.version, model.runtime).set(1)
         log.info("serving", model=manifest.name, version=manifest.version, runtime=model.runtime)
 
-    async def _fetch(self) -> Manifest:
-        """See to it that the version that is followed lies in the model folder."""
+    async def _wanted(self) -> ServedModel:
+        """Get the version that is followed: the one served now, that of the folder, or a new one.
+
+        A folder that is damaged is mended by the download of the same version.
+        """
         folder = self._settings.model_dir
         try:
             there = await asyncio.to_thread(read_manifest, folder)
-        except NoModelError:
+        except WorkFailedError:  # none, or one that nobody can read
             there = None
-        if there is not None and there.alias is None:
-            return there  # somebody asked for this very version: no alias moves it
-        name = there.name if there else self._settings.model_name
-        alias = there.alias if there and there.alias else self._settings.model_alias
-        wanted = await self._ask_version(name, alias)
-        if there is None or there.version != wanted:
-            options = ["--onnx"] if there is None or there.onnx_wanted else []
-            await self._download("--model-name", name, "--alias", alias, *options)
-        return await asyncio.to_thread(read_manifest, folder)
+        name, alias = self._followed(there)
+        choice = ["--model-name", name]
+        if alias is not None:
+            wanted = await self._ask_version(name, alias)
+            choice += ["--alias", alias]
+        else:
+            assert there is not None
+            wanted = there.version
+            choice += ["--version", str(wanted)]
+        if there is None or there.onnx_wanted:
+            choice += ["--onnx"]
+        damage = ""
+        if there is not None and (there.name, there.version, there.alias) == (name, wanted, alias):
+            if self.model is not None and self.model.manifest == there:
+                return self.model
+            try:
+                return await asyncio.to_thread(load_served_model, folder)
+            except WorkFailedError as exc:
+                damage = f"{exc}; the server tried to: "
+        await self._download(choice, damage)
+        return await asyncio.to_thread(load_served_model, folder)
+
+    def _followed(self, there: Manifest | None) -> tuple[str, str | None]:
+        """Name the model and the alias to follow; None: the very version that was asked for.
+
+        What is set counts, then what was downloaded. But whoever downloaded a version by its
+        number wanted that one, whatever is set for all the others.
+        """
+        settings = self._settings
+        if there is None:
+            return settings.model_name, settings.model_alias
+        if there.alias is None:
+            return there.name, None
+        is_set = settings.model_fields_set
+        return (
+            settings.model_name if "model_name" in is_set else there.name,
+            settings.model_alias if "model_alias" in is_set else there.alias,
+        )
 
     async def _ask_version(self, name: str, alias: str) -> int:
         """Ask the registry by HTTP: importing MLflow would take seconds and 200 MB."""
         uri = self._settings.mlflow_tracking_uri
         try:
             async with httpx2.AsyncClient(
-                base_url=uri, timeout=ASK_SECONDS, verify=_trusted()
+                base_url=uri, auth=self._login, timeout=ASK_SECONDS, verify=_trusted()
             ) as client:
                 answer = await client.get(ALIAS_PATH, params={"name": name, "alias": alias})
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
@@ -133,29 +173,42 @@ class Serving:
         except (LookupError, TypeError, ValueError) as exc:
             raise WorkFailedError(f"what answers at {uri} is not MLflow") from exc
 
-    async def _download(self, *options: str) -> None:
+    async def _download(self, choice: list[str], why: str) -> None:
         """Download in a process of its own: what it imports and uses is gone with it."""
+        settings = self._settings
+        environ = {
+            "MODEL_DIR": str(settings.model_dir),
+            "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+            "MLFLOW_WAIT_SECONDS": str(settings.mlflow_wait_seconds),
+        }
+        if self._login:
+            environ["MLFLOW_TRACKING_USERNAME"], environ["MLFLOW_TRACKING_PASSWORD"] = self._login
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "part6.download_model",
-                *options,
+                *choice,
+                env=os.environ | environ,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
             )
         except OSError as exc:
-            raise WorkFailedError(f"the download could not be started: {exc.strerror}") from exc
+            raise DownloadFailedError(
+                f"{why}the download could not be started: {exc.strerror}"
+            ) from exc
         try:
             async with asyncio.timeout(DOWNLOAD_SECONDS):
                 _, said = await process.communicate()
         except TimeoutError as exc:
-            raise WorkFailedError(f"the download took over {DOWNLOAD_SECONDS:g} s") from exc
+            raise DownloadFailedError(
+                f"{why}the download took over {DOWNLOAD_SECONDS:g} s"
+            ) from exc
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
         if process.returncode != 0:
             last = said.decode(errors="replace").strip().rpartition("\n")[2]
-            raise WorkFailedError(last.removeprefix("error: ") or "the download failed")
+            raise DownloadFailedError(why + (last.removeprefix("error: ") or "the download failed"))

@@ -8,7 +8,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from part6.command import BadUsageError
 
-HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
+# Without a user and a password, because addresses are logged.
+HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/\s@]+(/[^\s@]*)?$")]
 
 
 class Settings(BaseSettings):
@@ -24,6 +25,8 @@ class Settings(BaseSettings):
     db_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
 
     mlflow_tracking_uri: HttpAddress = "http://localhost:5001"
+    mlflow_tracking_username: str | None = None  # by these names MLflow knows them, too
+    mlflow_tracking_password: SecretStr | None = None
     mlflow_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
 
     # Only create_bucket speaks to S3 itself; everybody else goes through the MLflow server.
@@ -57,9 +60,12 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as exc:
         problem = exc.errors()[0]
         name = str(problem["loc"][0]).upper()
-        secret = "PASSWORD" in name or "KEY" in name
+        secret = "PASSWORD" in name or "KEY" in name or "@" in str(problem["input"])
         value = "(hidden)" if secret else repr(problem["input"])
         wrong = problem["msg"].lower()
         if problem["type"] == "string_pattern_mismatch":
-            wrong = "set it to an address that begins with http:// or https://"
+            wrong = (
+                "set it to an address that begins with http:// or https:// and holds no user and "
+                "no password"
+            )
         raise BadUsageError(f"{name} is {value}: {wrong}") from exc

@@ -1,5 +1,6 @@
 """Run the demo's steps: one after the other, some of them beside the next ones."""
 
+import os
 import re
 import subprocess
 import sys
@@ -35,9 +36,9 @@ class _Running:
     begun: float
 
     def printed(self) -> str:
-        """What it has printed so far."""
-        self.output.seek(0)
-        return self.output.read().decode("utf-8", errors="replace")
+        """What it has printed so far; the place where it writes on, which we share, stays."""
+        file = self.output.fileno()
+        return os.pread(file, os.fstat(file).st_size, 0).decode("utf-8", errors="replace")
 
 
 class Runner:

@@ -1,9 +1,13 @@
 """`course demo`: from an empty database to a prediction, and nothing left running."""
 
 import re
+import subprocess
+import sys
+import tempfile
 
 import pytest
 
+from course.running_steps import _Running
 from course.services import PARTS
 from course.steps import STEPS, Step
 from tests.conftest import ROOT
@@ -102,6 +106,16 @@ def test_a_step_that_fails_shows_what_it_printed_and_ends_the_demo(course: Cours
     assert "✗ part1 create the table" in done.stdout
     assert "has other columns" in done.stdout
     assert "`uv run python -m part1.table_creator` ended with exit status 1" in done.stderr
+
+
+def test_to_look_at_what_a_server_prints_does_not_disturb_it() -> None:
+    with tempfile.TemporaryFile() as output:
+        script = "import time; [print(i, flush=True) or time.sleep(0.001) for i in range(300)]"
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=output)
+        running = _Running(STEPS[0], "", process, output, 0.0)
+        while process.poll() is None:
+            running.printed()
+        assert running.printed() == "".join(f"{i}\n" for i in range(300))
 
 
 @pytest.mark.parametrize("part", sorted({step.part for step in STEPS}))

@@ -94,6 +94,14 @@ def test_an_address_without_http_is_told_what_it_lacks(monkeypatch: pytest.Monke
         load_settings()
 
 
+def test_an_address_with_a_password_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example")
+    with pytest.raises(BadUsageError, match=r"is \(hidden\): .* holds no user and no password"):
+        load_settings()
+
+
 @pytest.mark.parametrize("script", [PROMOTE, LOAD])
 def test_a_server_that_is_not_up_is_named_with_the_command_that_starts_it(
     run_module: "RunModule", script: str

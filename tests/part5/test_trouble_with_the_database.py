@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable
@@ -179,5 +180,25 @@ def test_a_table_users_of_somebody_else_is_left_alone(database: Database) -> Non
     with database.connect() as connection:
         connection.execute("CREATE TABLE users (id bigint, email text)")
 
-    with pytest.raises(StartError, match="is not ours: it has no name, nickname, version; rename"):
+    with pytest.raises(StartError, match="it has no name, nickname, version, UNIQUE"):
         UserStore(on_psycopg(database))
+
+
+def test_a_table_users_that_takes_a_name_twice_is_refused_until_it_does_not(
+    database: Database, tmp_path: Path
+) -> None:
+    columns = "id bigint PRIMARY KEY, name text, nickname text, version bigint"
+    url = f"sqlite:///{tmp_path / 'users.db'}"
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "users.db")) as file,
+        database.connect() as server,
+    ):
+        for connection in (file, server):
+            connection.execute(f"CREATE TABLE users ({columns})")
+        for each in (on_psycopg(database), url):
+            with pytest.raises(StartError, match=r"not ours: it has no UNIQUE \(name\); rename"):
+                UserStore(each)
+        for connection in (file, server):
+            connection.execute("CREATE UNIQUE INDEX mine ON users (name)")
+    for each in (on_psycopg(database), url):
+        UserStore(each).close()

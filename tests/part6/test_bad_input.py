@@ -175,6 +175,7 @@ def test_a_reload_without_the_key_is_refused(client: Client, key: str | None) ->
     answer = client.post("/model/reload", headers=headers)
 
     assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "APIKey"
     assert "X-API-Key" in answer.json()["detail"]
     assert KEY not in answer.text
 

@@ -20,6 +20,7 @@ from part6.command import BadUsageError, WorkFailedError
 from part6.download_model import download_model
 from part6.iris import FEATURES
 from part6.manifest import Manifest, read_manifest
+from part6.save_model_to_registry import save_model_to_registry
 from part6.served_model import load_served_model
 from tests.conftest import ROOT, clean_environment
 from tests.part6.conftest import (
@@ -273,6 +274,16 @@ def of_other_rows(registry: Registry, tmp_path: Path) -> dict[str, bytes]:
     return {"model.skops": skops_of(model)}
 
 
+def of_chance(registry: Registry, tmp_path: Path) -> dict[str, bytes]:
+    from sklearn.dummy import DummyClassifier
+    from sklearn.ensemble import BaggingClassifier
+
+    model = BaggingClassifier(DummyClassifier(strategy="stratified"), 50).fit(*flowers())
+    for dice in model.estimators_:
+        dice.random_state = None  # bagging gives each a seed
+    return {"model.skops": skops_of(model)}
+
+
 UNWANTED: dict[str, tuple[Callable[[Registry, Path], dict[str, bytes]], str]] = {
     "a pickle": (as_pickle, "could run foreign code, so it was not loaded"),
     "a pickle that says it is skops": (as_pickle_that_says_skops, "is no skops file"),
@@ -281,6 +292,7 @@ UNWANTED: dict[str, tuple[Callable[[Registry, Path], dict[str, bytes]], str]] = 
     "a file outside": (of_somewhere_else, "has no file outside.skops"),
     "other columns": (of_other_columns, "wants sepal_length, sepal_width, petal_length, weight"),
     "no columns": (without_columns, "wants columns it does not name"),
+    "answers by chance": (of_chance, "does not give the answers it gave when it was downloaded"),
     "rows of three": (of_other_rows, "cannot answer for rows of"),
 }
 
@@ -470,3 +482,12 @@ def test_the_manifest_is_readable_by_others_and_says_the_libraries(
     assert set(json.loads(file.read_text())["libraries"]) == {
         "numpy", "onnxruntime", "scikit-learn", "skl2onnx", "skops",
     }  # fmt: skip
+
+
+def test_rows_of_one_class_teach_nothing_and_are_refused(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in registry.environ.items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(WorkFailedError, match="newest 1 rows do not have all 3 classes; take more"):
+        save_model_to_registry(registry.name, rows=1)

@@ -197,6 +197,24 @@ def onnx_that_is_none(model_dir: Path) -> None:
     rewritten(files=file_hashes(folder_of(model_dir)))(model_dir)
 
 
+def onnx_of_three_columns(model_dir: Path) -> None:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import DoubleTensorType
+    from sklearn.linear_model import LogisticRegression
+
+    from part6.file_hashes import file_hashes
+
+    rows, classes = flowers()
+    model = LogisticRegression(max_iter=500).fit(rows[:, :3], classes)
+    made = to_onnx(
+        model,
+        initial_types=[("rows", DoubleTensorType([None, 3]))],
+        options={id(model): {"zipmap": False}},
+    )
+    (folder_of(model_dir) / "model.onnx").write_bytes(made.SerializeToString())
+    rewritten(files=file_hashes(folder_of(model_dir)))(model_dir)
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no skops file": (without_its_file("model.skops"), "model.skops is missing"),
     "no ONNX file": (without_its_file("model.onnx"), "model.onnx is missing"),
@@ -219,6 +237,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "ONNX of another model": (onnx_of_another_model, "does not give the answers"),
     "ONNX without a file": (no_onnx_at_all, "model.onnx"),
+    "ONNX of three columns": (onnx_of_three_columns, "cannot compute the model: "),
     "ONNX that is none": (onnx_that_is_none, "cannot open the model"),
 }
 
@@ -243,7 +262,7 @@ def test_a_folder_that_is_not_what_its_manifest_says_is_not_served(
 def test_a_damaged_folder_is_not_swapped_in_and_the_old_model_goes_on(
     open_client: OpenClient, model_dir: Path, pipelines: dict[int, "Pipeline"], damage: str
 ) -> None:
-    client = open_client(model_dir)
+    client = open_client(model_dir, mlflow_wait_seconds=0.2)
     put_model(model_dir, pipelines[2], version=2)
     DAMAGES[damage][0](model_dir)
     before = client.post("/predict", json=FLOWER).json()
@@ -251,6 +270,7 @@ def test_a_damaged_folder_is_not_swapped_in_and_the_old_model_goes_on(
 
     assert reloaded.status_code == 503
     assert DAMAGES[damage][1] in reloaded.json()["detail"]
+    assert "the server tried to: no MLflow at" in reloaded.json()["detail"]
     assert "version 1 goes on answering" in reloaded.json()["detail"]
     assert client.post("/predict", json=FLOWER).json() == before
     assert before["model_version"] == 1

@@ -20,12 +20,13 @@ import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from part6 import recorded
 from part6.command import BadUsageError, WorkFailedError
 from part6.drift import Limits
 from part6.drift_check import Check, check_drift
 from part6.manifest import REFERENCE, read_manifest
 from part6.monitor import monitor
-from part6.prediction_table import PredictionTable, encode
+from part6.prediction_table import PredictionTable, pack_one
 from part6.settings import Settings
 from tests.conftest import ROOT, Database, RunModule, clean_environment
 from tests.part6.model_folders import flowers, make_model_folder
@@ -64,10 +65,10 @@ def predict(
     x += np.array([longer, 0, longer, 0])
     table = PredictionTable(settings)
     table.write(
-        [
-            encode(BEGIN + i, x[i : i + 1], y[i : i + 1], version, latency_ms=1 + i % 2)
+        b"".join(
+            pack_one(BEGIN + i, x[i].tolist(), int(y[i]), version, latency_ms=1 + i % 2)
             for i in range(rows)
-        ]
+        )
     )
     table.close()
 
@@ -198,7 +199,9 @@ def test_drift_that_began_in_the_last_window_is_not_called_yet(settings: Setting
     assert {each.in_a_row for each in found.columns} == {0, 1}
 
 
-def test_predictions_of_other_versions_are_left_out_and_counted(settings: Settings) -> None:
+def test_predictions_of_other_versions_are_left_out_and_counted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     predict(settings, 50, version=2)  # before the first that counts
     predict(settings, 300)
     predict(settings, 70, longer=5.0, version=2)
@@ -209,6 +212,8 @@ def test_predictions_of_other_versions_are_left_out_and_counted(settings: Settin
     assert found.verdict == "no drift"
     assert found.predictions == 300
     assert found.left_out == {2: 70, 3: 5}
+    monkeypatch.setattr(recorded, "LOOK_BACK", 60)
+    assert check(settings).left_out == {2: 55, 3: 5}
 
 
 def test_the_newest_windows_count_and_no_older_ones(settings: Settings) -> None:
@@ -346,7 +351,7 @@ def test_a_monitor_that_goes_on_says_once_that_drift_begins_and_once_that_it_end
     assert watching.returncode == 0
     lines = [line[9:] for line in said.splitlines() if "no table iris_prediction yet" not in line]
     calm = "sk_model version 1: no drift in 3 windows of 100 predictions"
-    assert lines[0] == f"gauges at http://localhost:{gauges_port}/metrics"
+    assert lines[0] == f"gauges at http://127.0.0.1:{gauges_port}/metrics"
     assert lines[1] == calm
     assert lines[2].startswith("sk_model version 1: drift in petal_length (PSI ")
     ended = calm.replace("no drift", "the drift has ended, no drift")

@@ -1,10 +1,12 @@
 """Traffic against a real model API: steady, shifted, through a swap and through a crash."""
 
+import http.server
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -245,6 +247,38 @@ def test_a_server_that_is_no_model_api_is_told_apart(
 
     with pytest.raises(WorkFailedError, match="5 of 5 requests were not answered with 200"):
         send_requests(count=5, rate=1000)
+
+
+class Garbled(http.server.BaseHTTPRequestHandler):
+    """Says that its answers are compressed, which they are not."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"plain")
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_an_answer_that_nobody_can_read_is_counted_by_what_is_wrong_with_it(
+    here: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Garbled) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+        serving.start()
+        monkeypatch.setenv("MODEL_API_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(WorkFailedError, match="5 of 5 requests were not answered with 200"):
+            send_requests(count=5, rate=1000)
+        server.shutdown()
+        serving.join()
+    assert "DecodingError: 5" in capsys.readouterr().out
 
 
 def test_count_and_seconds_exclude_each_other() -> None:

@@ -1,5 +1,7 @@
 """Another model takes over while requests come: none is lost, and none gets two versions."""
 
+import asyncio
+import base64
 import http.client
 import http.server
 import itertools
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from part6.app import say_why
 from part6.served_model import load_served_model
 from tests.part6.conftest import (
     FLOWER,
@@ -214,6 +217,120 @@ def test_reloads_at_once_fetch_once_and_what_cannot_serve_is_not_swapped_in(
     assert reload() == {"changed": False, "model_version": 1, "previous_version": 1}
 
 
+def api_metric(api: Api, line: str) -> float:
+    """The value of a metric with labels."""
+    lines = api.client.get("/metrics").text.splitlines()
+    return max(
+        (float(each.split()[-1]) for each in lines if each.startswith(f"{line} ")), default=0
+    )
+
+
+FAILED = 'iris_model_reloads_total{result="failed"}'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["truncated model", "broken manifest", "broken pinned model"])
+def test_a_damaged_folder_is_mended_by_the_watcher(
+    start_api: StartApi, registry: Registry, download: Download, damage: str, model_dir: Path
+) -> None:
+    alias = new_name()
+    registry.point(alias, 2)
+    before = download(version=2) if "pinned" in damage else download(alias=alias)
+    broken = model_dir / (
+        "manifest.json" if "manifest" in damage else f"{before.folder}/model.skops"
+    )
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+
+    environ = {"MODEL_ALIAS": alias, "MODEL_WATCH_SECONDS": "0.2"}
+    api = start_api(model_dir, **registry.environ | environ)
+    wait_for(lambda: api.client.get("/health/ready").status_code == 200, seconds=60)
+    after = load_served_model(model_dir).manifest
+    varying = {"downloaded_at", "onnx", "onnx_wanted", "files", "folder"}
+    assert after.model_dump(exclude=varying) == before.model_dump(exclude=varying)
+
+
+def test_an_alias_that_is_set_counts_more_than_that_of_the_download(
+    start_api: StartApi, registry: Registry, download: Download, model_dir: Path
+) -> None:
+    set_alias, downloaded = new_name(), new_name()
+    registry.point(set_alias, 1)
+    registry.point(downloaded, 2)
+    assert download(alias=downloaded).version == 2
+
+    api = start_api(model_dir, **registry.environ)
+    assert api.client.post("/model/reload", headers=RELOAD).json()["model_version"] == 2
+    api = start_api(model_dir, **registry.environ, MODEL_ALIAS=set_alias)
+    assert api.client.get("/model").json()["version"] == 2  # until it has asked
+    assert api.client.post("/model/reload", headers=RELOAD).json()["model_version"] == 1
+    assert api.client.get("/model").json()["alias"] == set_alias
+
+
+def test_a_version_that_cannot_be_downloaded_is_not_tried_at_every_tick(
+    start_api: StartApi, registry: Registry, tmp_path: Path
+) -> None:
+    """A try costs seconds of CPU time; whoever asks for one gets it all the same."""
+    alias = new_name()
+    registry.point(alias, registry.register(UNWANTED["a pickle"][0](registry, tmp_path)))
+    environ = registry.environ | {"MODEL_ALIAS": alias, "MODEL_WATCH_SECONDS": "0.1"}
+    api = start_api(tmp_path / "empty", **environ)
+    wait_for(lambda: api_metric(api, FAILED) == 1, seconds=60)
+    time.sleep(1)
+    assert api_metric(api, FAILED) == 1
+    assert "could run foreign code" in api.client.get("/health/ready").json()["detail"]
+    assert api.client.post("/model/reload", headers=RELOAD).status_code == 503
+    assert api_metric(api, FAILED) == 2
+
+
+def test_what_nobody_foresaw_ends_the_watcher_with_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def watch() -> None:
+        raise ZeroDivisionError
+
+    async def watched() -> None:
+        task = asyncio.create_task(watch())
+        task.add_done_callback(say_why)
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+
+    asyncio.run(watched())
+    said = capsys.readouterr().out
+    assert "the alias is no longer followed" in said
+    assert "ZeroDivisionError" in said
+
+
+class Guarded(http.server.BaseHTTPRequestHandler):
+    """An MLflow that answers only to whom it knows."""
+
+    def do_GET(self) -> None:
+        known = base64.b64encode(b"ada:countess").decode()
+        body = b'{"model_version": {"version": "1"}}'
+        self.send_response(200 if self.headers["Authorization"] == f"Basic {known}" else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_registry_with_a_password_is_asked_with_it(
+    open_client: OpenClient, tmp_path: Path, pipelines: dict[int, "Pipeline"]
+) -> None:
+    put_model(tmp_path / "model", pipelines[1], alias="champion")
+    with listening(Guarded) as address:
+        for password, status in (("countess", 200), ("wrong", 503), (None, 503)):
+            client = open_client(
+                tmp_path / "model",
+                mlflow_tracking_uri=address,
+                mlflow_tracking_username="ada",
+                mlflow_tracking_password=password,
+            )
+            answer = client.post("/model/reload", headers=RELOAD)
+            assert answer.status_code == status, answer.text
+
+
 class Stranger(http.server.BaseHTTPRequestHandler):
     """Something that listens where MLflow should."""
 
@@ -233,15 +350,22 @@ class Stranger(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """The address of a server that is not MLflow."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+@contextmanager
+def listening(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a server that answers so."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.05,))
         serving.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         serving.join()
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """The address of a server that is not MLflow."""
+    with listening(Stranger) as address:
+        yield address
 
 
 def test_whatever_answers_for_mlflow_the_old_model_goes_on(
@@ -270,14 +394,7 @@ def test_the_watcher_survives_whatever_answers_for_mlflow(
     put_model(tmp_path / "model", pipelines[1], alias="champion")
     api = start_api(tmp_path / "model", MLFLOW_TRACKING_URI=stranger, MODEL_WATCH_SECONDS="0.05")
 
-    def failed() -> float:
-        lines = api.client.get("/metrics").text.splitlines()
-        wanted = 'iris_model_reloads_total{result="failed"} '
-        return max(
-            (float(line.split()[-1]) for line in lines if line.startswith(wanted)), default=0
-        )
-
-    wait_for(lambda: failed() >= 12)
+    wait_for(lambda: api_metric(api, FAILED) >= 12)
     put_model(tmp_path / "model", pipelines[2], version=2)  # follows no alias
     wait_for(lambda: api.client.get("/model").json()["version"] == 2)
     api.terminate()
