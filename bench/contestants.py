@@ -26,6 +26,8 @@ MLSERVER_ONNX = "MLServer, ONNX"
 BENTOML = "BentoML, ONNX"
 PEERS = (MLFLOW, MLSERVER, MLSERVER_ONNX, BENTOML)
 
+PAIRS = 3
+
 BATCH_PATH = "/predict/batch"
 FIRST_PORT = 27000
 
@@ -88,6 +90,25 @@ def own(model: OwnModel, free: Ports) -> list[Contestant]:
 def ours(name: str, environ: dict[str, str], free: Ports) -> Contestant:
     """Part 6's server as its lesson starts it, without the access log."""
     return _uvicorn(name, "part6.app:app", environ, free, "/health/ready")
+
+
+def more_pairs(contestants: Sequence[Contestant], free: Ports) -> list[Contestant]:
+    """Our server without and with recording, some times more.
+
+    Two processes of one server differ by a percent or two for as long as they live, which is about
+    what recording costs; over several pairs that evens out.
+    """
+    pair = [each for each in contestants if each.name in (OURS, RECORDING)]
+    return [
+        ours(numbered(each.name, number), each.environ, free)
+        for number in range(1, PAIRS)
+        for each in pair
+    ]
+
+
+def numbered(name: str, number: int) -> str:
+    """The name of a contestant in pair `number`; the first pair has the plain names."""
+    return f"{name} #{number + 1}" if number else name
 
 
 def peer(name: str, model: OwnModel, free: Ports, folder: Path) -> Contestant:

@@ -29,7 +29,7 @@ from typing import Annotated
 import typer
 
 from bench import serving_parts as parts
-from bench.contestants import PEERS, RECORDING, Contestant, Ports, own, peer
+from bench.contestants import PEERS, RECORDING, Contestant, Ports, more_pairs, own, peer
 from bench.cores import pinned, two_cores
 from bench.own_model import OwnModel, own_model
 from bench.peers import PeerError
@@ -79,7 +79,8 @@ def measure(
             again = next(contestant for contestant in ours if contestant.name == RECORDING)
             parts.start(field, report, again, folder)
         if asking := [name for name in ASKING if name in chosen]:
-            for contestant in ours:
+            more = more_pairs(ours, free) if "recording" in asking else []
+            for contestant in (*ours, *more):
                 _start(contestant, field, everything, folder, START_SECONDS)
             if with_peers and "predict" in asking:
                 _start_peers(model, free, field, everything, folder, report)

@@ -14,10 +14,12 @@ from bench.contestants import (
     MLSERVER,
     MLSERVER_ONNX,
     OURS,
+    PAIRS,
     PEERS,
     RECORDING,
     SKLEARN,
     Contestant,
+    numbered,
 )  # fmt: skip
 from bench.load import ask
 from bench.servers import get, started
@@ -110,12 +112,13 @@ def batch(field: Field, report: Report) -> None:
 
 
 def recording(field: Field, report: Report) -> None:
-    """With and without, one right after the other; each pair gives a cost."""
+    """With and without, one right after the other, in several pairs; each time gives a cost."""
+    pairs = [(numbered(OURS, i), numbered(RECORDING, i)) for i in range(PAIRS)]
     rows = []
     for title, size, asked in (("/predict", 1, True), (f"/predict/batch of {BATCH}", BATCH, False)):
         before = _counted(field)
         found = field.rounds(
-            (OURS, RECORDING),
+            [name for pair in pairs for name in pair],
             lambda c, size=size: (  # type: ignore[misc]
                 field.single(c, MANY) if size == 1 else field.batch(c, BATCH_CONNECTIONS)
             ),
@@ -124,13 +127,14 @@ def recording(field: Field, report: Report) -> None:
         report.raw[f"recording {title}"] = _documents(found)
         costs = [
             (1 - on.outcome.per_second / off.outcome.per_second) * 100
-            for off, on in zip(found[OURS], found[RECORDING], strict=True)
+            for without, recorder in pairs
+            for off, on in zip(found[without], found[recorder], strict=True)
         ]
-        answered = sum(m.outcome.answers for m in found[RECORDING]) * size
+        silent = [each for without, _ in pairs for each in found[without]]
+        writing = [each for _, recorder in pairs for each in found[recorder]]
+        answered = sum(each.outcome.answers for each in writing) * size
         complete = dropped == 0 and recorded >= answered
-        more_cpu = median(m.cpu_us for m in found[RECORDING]) / median(
-            m.cpu_us for m in found[OURS]
-        )
+        more_cpu = median(each.cpu_us for each in writing) / median(each.cpu_us for each in silent)
         rows.append(
             Row(
                 title,
@@ -208,14 +212,18 @@ def _imported(field: Field, contestant: Contestant, log: Path) -> list[str]:
 
 
 def _counted(field: Field) -> tuple[float, float]:
-    """How many rows the recording server has written, and dropped, when no more are waiting."""
-    _, server = field.running[RECORDING]
+    """How many rows the recording servers have written, and dropped, when no more are waiting."""
+    written = dropped = 0.0
     deadline = time.monotonic() + 30
-    while _metric(text := get(server.port, "/metrics") or "", "waiting"):
-        if time.monotonic() > deadline:
-            raise SystemExit("the predictions were not written within 30 s")
-        time.sleep(0.1)
-    return _metric(text, "recorded_total"), _metric(text, "dropped_total")
+    for number in range(PAIRS):
+        _, server = field.running[numbered(RECORDING, number)]
+        while _metric(text := get(server.port, "/metrics") or "", "waiting"):
+            if time.monotonic() > deadline:
+                raise SystemExit("the predictions were not written within 30 s")
+            time.sleep(0.1)
+        written += _metric(text, "recorded_total")
+        dropped += _metric(text, "dropped_total")
+    return written, dropped
 
 
 def _metric(text: str, name: str) -> float:
