@@ -33,6 +33,8 @@ LOOK = (
     "look with `uv run course status`, or with `docker compose ps` in part3/, then run this again"
 )
 
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+
 # MLflow reads these when it is imported; what the learner has set already stays.
 _CLIENT_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -76,6 +78,9 @@ def connect(settings: Settings) -> "MlflowClient":
         WorkFailedError: nobody answered in time, or who answered is not MLflow.
     """
     uri = settings.mlflow_tracking_uri
+    user, password = settings.mlflow_tracking_username, settings.mlflow_tracking_password
+    if user and password:  # MLflow does not read .env
+        os.environ |= {USER: user, PASSWORD: password.get_secret_value()}
     attempts = stamina.retry_context(
         on=(requests.ConnectionError, requests.Timeout, _NotReadyError),
         attempts=None,
@@ -163,7 +168,10 @@ class _NotReadyError(Exception):
 
 
 def _ask_version(uri: str) -> None:
-    answer = requests.get(f"{uri.rstrip('/')}/version", timeout=5)
+    login = (os.environ.get(USER, ""), os.environ.get(PASSWORD, ""))
+    answer = requests.get(
+        f"{uri.rstrip('/')}/version", auth=login if all(login) else None, timeout=5
+    )
     if answer.status_code in {502, 503, 504}:
         raise _NotReadyError
     if not answer.ok or not re.fullmatch(r"\d+\.\d+\S*", answer.text.strip()):

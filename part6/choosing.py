@@ -50,9 +50,8 @@ def find_version(
         if alias not in aliases:
             there = ", ".join(f"{name} (version {aliases[name]})" for name in sorted(aliases))
             raise WorkFailedError(
-                f"{model_name!r} has no alias {alias!r} (there: {there or 'none'}); set it with "
-                f"`uv run python -m part6.save_model_to_registry --model-name {model_name} "
-                "--promote`, or name a version with --version"
+                f"{model_name!r} has no alias {alias!r} (there: {there or 'none'}); set it on "
+                "MLflow's page of the model, or name a version with --version"
             )
         version = int(aliases[alias])
     found = next((v for v in versions if int(v.version) == version), None)

@@ -4,6 +4,7 @@ uv run python -m part6.download_model --model-name sk_model --alias champion --o
 """
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -65,7 +66,8 @@ def download_model(
         log.info("%s version %s, made by run %s", model_name, chosen.version, chosen.run_id)
         verified = fetch_model(chosen, incoming / "registered")
         snapshot = fetch_snapshot(client, chosen, incoming / "snapshot")
-        signature, contents = _prepare(chosen, incoming, snapshot, onnx=onnx)
+        with _naming(chosen, incoming):
+            signature, contents = _prepare(chosen, incoming, snapshot, onnx=onnx)
         manifest = Manifest(
             name=model_name,
             version=int(chosen.version),
@@ -78,7 +80,8 @@ def download_model(
             onnx_wanted=onnx,
             **contents._asdict(),
         )
-        open_served_model(manifest, incoming / "model")  # as the server will, before it can
+        with _naming(chosen, incoming):
+            open_served_model(manifest, incoming / "model")  # as the server will, before it can
         put_in_place(settings.model_dir, incoming / "model", manifest)
     _report(settings.model_dir, manifest)
 
@@ -111,6 +114,16 @@ def _incoming(model_dir: Path) -> Iterator[Path]:
         raise WorkFailedError(
             f"{exc.filename or model_dir}: {exc.strerror}; set MODEL_DIR"
         ) from exc
+
+
+@contextmanager
+def _naming(version: "ModelVersion", incoming: Path) -> Iterator[None]:
+    """Say of which version a refusal speaks, and not of a folder that is gone by then."""
+    try:
+        yield
+    except WorkFailedError as exc:
+        reason = str(exc).replace(f"{incoming}{os.sep}", "")
+        raise WorkFailedError(f"{version.name!r} version {version.version}: {reason}") from exc
 
 
 def _prepare(

@@ -65,8 +65,11 @@ def load_skops(file: Path) -> "Pipeline":
     except _BROKEN as exc:
         reason = f"{type(exc).__name__}: {exc}".splitlines()[0]
         raise WorkFailedError(f"{file} is no skops file, or a broken one ({reason})") from exc
-    if list(getattr(model, "classes_", [])) != list(LABELS):
-        raise WorkFailedError(f"{file} holds no classifier of the classes {LABELS}")
+    classes = np.asarray(getattr(model, "classes_", []))
+    if classes.dtype.kind not in "iu" or classes.tolist() != list(LABELS):
+        raise WorkFailedError(
+            f"{file} holds no classifier of the classes {LABELS}, as whole numbers"
+        )
     _forget_names(model)
     return model
 
@@ -102,5 +105,5 @@ def try_out(model: "Pipeline", rows: NDArray[np.float64]) -> Answers:
 def _forget_names(model: "Pipeline") -> None:
     """Let the model take bare arrays: the columns were compared with its signature already."""
     for step in (model, *getattr(model, "named_steps", {}).values()):
-        if "feature_names_in_" in vars(step):
+        if "feature_names_in_" in getattr(step, "__dict__", {}):  # "passthrough" is a step, too
             del step.feature_names_in_

@@ -111,7 +111,9 @@ def _download(uri: str, folder: Path) -> None:
     import mlflow
 
     folder.mkdir(parents=True, exist_ok=True)
-    for attempt in stamina.retry_context(on=_may_pass, attempts=TRIES, wait_initial=0.5):
+    for attempt in stamina.retry_context(
+        on=_may_pass, attempts=TRIES, timeout=None, wait_initial=0.5
+    ):
         with attempt:
             if attempt.num > 1:
                 log.info("%s: try %d of %d", uri, attempt.num, TRIES)

@@ -8,6 +8,7 @@ import os
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,8 +22,7 @@ SKOPS = "model.skops"
 ONNX = "model.onnx"
 REFERENCE = "reference.csv"  # the rows of the training snapshot, with what this model says of them
 
-DOWNLOAD = "`uv run python -m part6.download_model --model-name sk_model`"
-AGAIN = f"download it again with {DOWNLOAD}"
+DOWNLOAD = "uv run python -m part6.download_model --model-name"
 
 ScoreKind = Literal["decision_function", "probability"]
 
@@ -75,6 +75,13 @@ class Manifest(BaseModel):
     smoke: Smoke
     libraries: dict[str, str]
 
+    @property
+    def again(self) -> str:
+        """What to do when the files are not what they should be."""
+        choice = f"--alias {self.alias}" if self.alias else f"--version {self.version}"
+        onnx = " --onnx" if self.onnx_wanted else ""
+        return f"download it again with `{DOWNLOAD} {quote(self.name)} {choice}{onnx}`"
+
 
 def read_manifest(model_dir: Path) -> Manifest:
     """Read which model lies in `model_dir`.
@@ -86,7 +93,9 @@ def read_manifest(model_dir: Path) -> Manifest:
     try:
         text = file.read_bytes()
     except FileNotFoundError as exc:
-        raise WorkFailedError(f"there is no model in {model_dir}; get one with {DOWNLOAD}") from exc
+        raise WorkFailedError(
+            f"there is no model in {model_dir}; get one with `{DOWNLOAD} sk_model --onnx`"
+        ) from exc
     except OSError as exc:
         raise WorkFailedError(f"{file} cannot be read: {exc.strerror}") from exc
     try:
@@ -95,7 +104,8 @@ def read_manifest(model_dir: Path) -> Manifest:
         fault = exc.errors()[0]
         where = ".".join(map(str, fault["loc"])) or "the file"
         raise WorkFailedError(
-            f"{file} is not a manifest ({where}: {fault['msg'].lower()}); {AGAIN}"
+            f"{file} is not a manifest ({where}: {fault['msg'].lower()}); download it again "
+            f"with `{DOWNLOAD} sk_model --onnx`"
         ) from exc
 
 
@@ -121,16 +131,18 @@ def check_files(model_dir: Path, manifest: Manifest) -> Path:
     try:
         found = file_hashes(folder)
     except OSError as exc:  # no permission, or another download is taking the files away
-        raise WorkFailedError(f"{exc.filename or folder}: {exc.strerror}; {AGAIN}") from exc
+        raise WorkFailedError(
+            f"{exc.filename or folder}: {exc.strerror}; {manifest.again}"
+        ) from exc
     needed = {SKOPS, ONNX} if manifest.onnx else {SKOPS}
     for name in sorted(needed - manifest.files.keys()):
-        raise WorkFailedError(f"{model_dir / FILE} does not name {name}; {AGAIN}")
+        raise WorkFailedError(f"{model_dir / FILE} does not name {name}; {manifest.again}")
     for name, expected in manifest.files.items():
         if name not in found:
-            raise WorkFailedError(f"{folder / name} is missing; {AGAIN}")
+            raise WorkFailedError(f"{folder / name} is missing; {manifest.again}")
         if found[name] != expected:
             raise WorkFailedError(
                 f"{folder / name} is not the file that was downloaded: its SHA-256 is "
-                f"{found[name]}, {FILE} says {expected}; {AGAIN}"
+                f"{found[name]}, {FILE} says {expected}; {manifest.again}"
             )
     return folder

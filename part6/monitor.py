@@ -14,24 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from part6.command import BadUsageError, DebugOption, WorkFailedError, run
+from part6.options import positive, probability
 from part6.settings import load_settings
 
 if TYPE_CHECKING:
     from part6.drift_check import Check
 
 log = logging.getLogger(__name__)
-
-
-def _positive(value: float | None) -> float | None:
-    if value is not None and not 0 < value < float("inf"):
-        raise typer.BadParameter(f"{value:g} is not greater than 0")
-    return value
-
-
-def _probability(value: float) -> float:
-    if not 0 < value < 1:
-        raise typer.BadParameter(f"{value:g} is not between 0 and 1")
-    return value
 
 
 def monitor(
@@ -43,17 +32,17 @@ def monitor(
         int, typer.Option(help="Windows in a row that must drift.", min=1, max=100)
     ] = 3,
     psi: Annotated[
-        float, typer.Option(help="A window drifts from this PSI on ...", callback=_positive)
+        float, typer.Option(help="A window drifts from this PSI on ...", callback=positive)
     ] = 0.2,
     p_value: Annotated[
-        float, typer.Option(help="... if chance makes it less often.", callback=_probability)
+        float, typer.Option(help="... if chance makes it less often.", callback=probability)
     ] = 0.01,
     output: Annotated[Path, typer.Option(help="Folder for the reports.")] = Path(
         "artifacts/part6/monitor"
     ),
     every: Annotated[
         float | None,
-        typer.Option(help="Go on, and check again after this many seconds.", callback=_positive),
+        typer.Option(help="Go on, and check again after this many seconds.", callback=positive),
     ] = None,
     metrics_port: Annotated[
         int | None, typer.Option(help="Serve the gauges here; needs --every.", min=1, max=65535)
@@ -101,16 +90,18 @@ def _watch(check: "Callable[[], Check]", every: float) -> None:
     """Check until stopped; log a verdict when it is another one than before."""
     from part6.repeat import repeat
 
-    before: Check | None = None
+    before: tuple[int, str] | None = None
 
     def tick() -> None:
         nonlocal before
         found = check()
-        if before is None or found.verdict != before.verdict:
-            ended = "the drift has ended, " if before and before.verdict == "drift" else ""
-            model = f"{found.model_name} version {found.model_version}"
-            log.info("%s: %s%s", model, ended, found.sentence)
-        before = found
+        model = f"{found.model_name} version {found.model_version}"
+        verdict = (found.model_version, found.verdict)
+        if verdict != before:
+            # Another version has drifted from nothing yet.
+            ended = found.verdict == "no drift" and before == (found.model_version, "drift")
+            log.info("%s: %s%s", model, "the drift has ended, " if ended else "", found.sentence)
+        before = verdict
 
     repeat(tick, every)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, column, func, inspect, select, table
 from part6.command import WorkFailedError
 from part6.drift import CLASS, COLUMNS, Floats
 from part6.iris import FEATURES
-from part6.manifest import AGAIN, REFERENCE, Manifest, check_files
+from part6.manifest import REFERENCE, Manifest, check_files
 
 MIN_REFERENCE = 50  # below, every comparison is within what chance does
 LOOK_BACK = 100_000  # among so many of the newest predictions those of other versions are counted
@@ -46,9 +46,9 @@ def read_reference(model_dir: Path, manifest: Manifest) -> Floats:
                 [[float(row[name]) for name in COLUMNS] for row in csv.DictReader(lines)]
             )
     except FileNotFoundError as exc:
-        raise WorkFailedError(f"{file} is missing; {AGAIN}") from exc
+        raise WorkFailedError(f"{file} is missing; {manifest.again}") from exc
     except (OSError, KeyError, TypeError, ValueError) as exc:
-        raise WorkFailedError(f"{file} holds no training rows ({exc!r}); {AGAIN}") from exc
+        raise WorkFailedError(f"{file} holds no training rows ({exc!r}); {manifest.again}") from exc
     if len(rows) < MIN_REFERENCE or not np.isfinite(rows).all():
         raise WorkFailedError(
             f"{file} holds {len(rows)} rows; a comparison needs {MIN_REFERENCE} without gaps: "

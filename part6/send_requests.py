@@ -16,6 +16,7 @@ import typer
 
 from part6.command import BadUsageError, DebugOption, WorkFailedError, run
 from part6.iris import FEATURES, MAX_CM
+from part6.options import positive
 from part6.settings import load_settings
 
 if TYPE_CHECKING:
@@ -24,15 +25,9 @@ if TYPE_CHECKING:
 POOL = 1000  # of the newest rows
 SWAP_SECONDS = 120
 DRIFTING = ("sepal_length", "petal_length")
-START = "start it with `uv run uvicorn part6.app:app --port 8000`"
+START = "start it with `uv run uvicorn part6.app:app --port 8000 --timeout-graceful-shutdown 15`"
 
 type Row = tuple[dict[str, float], int]  # measurements in cm, and the true class
-
-
-def _positive(value: float | None) -> float | None:
-    if value is not None and not 0 < value < float("inf"):
-        raise typer.BadParameter(f"{value:g} is not greater than 0")
-    return value
 
 
 def send_requests(
@@ -40,7 +35,7 @@ def send_requests(
         int | None, typer.Option(help="Requests to send [default: 600].", min=1)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Instead of --count: how long.", callback=_positive)
+        float | None, typer.Option(help="Instead of --count: how long.", callback=positive)
     ] = None,
     until_swap: Annotated[
         bool,
@@ -50,7 +45,7 @@ def send_requests(
     ] = False,
     rate: Annotated[
         float,
-        typer.Option(help="Requests per second, however slow the answers.", callback=_positive),
+        typer.Option(help="Requests per second, however slow the answers.", callback=positive),
     ] = 50.0,
     connections: Annotated[
         int, typer.Option(help="Requests that may be under way at a time.", min=1, max=1000)
@@ -70,7 +65,7 @@ def send_requests(
     ] = None,
     seed: Annotated[int, typer.Option(help="Which rows; the same seed, the same.", min=0)] = 2022,
     wait_seconds: Annotated[
-        float, typer.Option(help="How long to wait for a server.", callback=_positive)
+        float, typer.Option(help="How long to wait for a server.", callback=positive)
     ] = 10.0,
     debug: DebugOption = False,  # noqa: ARG001 - read by run()
 ) -> None:

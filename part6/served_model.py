@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from part6.command import WorkFailedError
 from part6.estimator import Answers, ask, load_skops
 from part6.iris import FEATURES
-from part6.manifest import AGAIN, ONNX, SKOPS, Manifest, check_files, read_manifest
+from part6.manifest import ONNX, SKOPS, Manifest, check_files, read_manifest
 from part6.onnx_model import TOLERANCE, ask_session, open_session
 
 Runtime = Literal["onnxruntime", "scikit-learn"]
@@ -38,9 +38,11 @@ def load_served_model(model_dir: Path) -> ServedModel:
     try:
         return open_served_model(manifest, folder)
     except WorkFailedError as exc:
-        raise WorkFailedError(f"{exc}; {AGAIN}") from exc
+        raise WorkFailedError(f"{exc}; {manifest.again}") from exc
     except OSError as exc:  # another download is taking the files away
-        raise WorkFailedError(f"{exc.filename or folder}: {exc.strerror}; {AGAIN}") from exc
+        raise WorkFailedError(
+            f"{exc.filename or folder}: {exc.strerror}; {manifest.again}"
+        ) from exc
 
 
 def open_served_model(manifest: Manifest, folder: Path) -> ServedModel:

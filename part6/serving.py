@@ -19,7 +19,6 @@ from part6.settings import Settings
 log = structlog.get_logger()
 
 ASK_SECONDS = 5.0
-DOWNLOAD_SECONDS = 120.0
 AGAIN_SECONDS = 30.0  # after a failed download, which costs seconds of CPU time
 ALIAS_PATH = "/api/2.0/mlflow/registered-models/alias"
 
@@ -115,16 +114,17 @@ class Serving:
             there = await asyncio.to_thread(read_manifest, folder)
         except WorkFailedError:  # none, or one that nobody can read
             there = None
-        name, alias = self._followed(there)
+        known = self.model.manifest if there is None and self.model is not None else there
+        name, alias = self._followed(known)
         choice = ["--model-name", name]
-        if alias is not None:
+        if known is None or alias is not None:
+            alias = alias or self._settings.model_alias
             wanted = await self._ask_version(name, alias)
             choice += ["--alias", alias]
         else:
-            assert there is not None
-            wanted = there.version
+            wanted = known.version
             choice += ["--version", str(wanted)]
-        if there is None or there.onnx_wanted:
+        if known is None or known.onnx_wanted:
             choice += ["--onnx"]
         damage = ""
         if there is not None and (there.name, there.version, there.alias) == (name, wanted, alias):
@@ -137,21 +137,21 @@ class Serving:
         await self._download(choice, damage)
         return await asyncio.to_thread(load_served_model, folder)
 
-    def _followed(self, there: Manifest | None) -> tuple[str, str | None]:
+    def _followed(self, known: Manifest | None) -> tuple[str, str | None]:
         """Name the model and the alias to follow; None: the very version that was asked for.
 
         What is set counts, then what was downloaded. But whoever downloaded a version by its
         number wanted that one, whatever is set for all the others.
         """
         settings = self._settings
-        if there is None:
+        if known is None:
             return settings.model_name, settings.model_alias
-        if there.alias is None:
-            return there.name, None
+        if known.alias is None:
+            return known.name, None
         is_set = settings.model_fields_set
         return (
-            settings.model_name if "model_name" in is_set else there.name,
-            settings.model_alias if "model_alias" in is_set else there.alias,
+            settings.model_name if "model_name" in is_set else known.name,
+            settings.model_alias if "model_alias" in is_set else known.alias,
         )
 
     async def _ask_version(self, name: str, alias: str) -> int:
@@ -163,15 +163,29 @@ class Serving:
             ) as client:
                 answer = await client.get(ALIAS_PATH, params={"name": name, "alias": alias})
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
-            raise WorkFailedError(f"no MLflow at {uri} ({type(exc).__name__})") from exc
-        if answer.status_code == httpx2.codes.NOT_FOUND:
-            raise WorkFailedError(f"MLflow at {uri} knows no {name!r} with alias {alias!r}")
-        if answer.is_error:
-            raise WorkFailedError(f"MLflow at {uri} answers HTTP {answer.status_code}")
+            raise WorkFailedError(
+                f"no MLflow at {uri} ({type(exc).__name__}); start it, or correct "
+                "MLFLOW_TRACKING_URI"
+            ) from exc
+        except (ImportError, OSError, ValueError) as exc:  # of a proxy, a certificate, a port
+            raise WorkFailedError(
+                f"MLflow at {uri} cannot be asked ({type(exc).__name__}: {exc})"
+            ) from exc
         try:
-            return int(answer.json()["model_version"]["version"])
+            said = answer.json()
+            if answer.status_code in {httpx2.codes.BAD_REQUEST, httpx2.codes.NOT_FOUND}:
+                raise WorkFailedError(
+                    f"MLflow at {uri} knows no {name!r} with alias {alias!r} "
+                    f"({said['message']}); set the alias on MLflow's page of the model, or "
+                    "MODEL_ALIAS to another one"
+                )
+            if answer.is_error:
+                raise WorkFailedError(f"MLflow at {uri} answers HTTP {answer.status_code}")
+            return int(said["model_version"]["version"])
         except (LookupError, TypeError, ValueError) as exc:
-            raise WorkFailedError(f"what answers at {uri} is not MLflow") from exc
+            raise WorkFailedError(
+                f"what answers at {uri} is not MLflow (HTTP {answer.status_code})"
+            ) from exc
 
     async def _download(self, choice: list[str], why: str) -> None:
         """Download in a process of its own: what it imports and uses is gone with it."""
@@ -199,16 +213,19 @@ class Serving:
                 f"{why}the download could not be started: {exc.strerror}"
             ) from exc
         try:
-            async with asyncio.timeout(DOWNLOAD_SECONDS):
+            async with asyncio.timeout(settings.model_download_seconds):
                 _, said = await process.communicate()
         except TimeoutError as exc:
             raise DownloadFailedError(
-                f"{why}the download took over {DOWNLOAD_SECONDS:g} s"
+                f"{why}the download took over {settings.model_download_seconds:g} s; give it more "
+                "with MODEL_DOWNLOAD_SECONDS"
             ) from exc
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        *lines, last = said.decode(errors="replace").strip().split("\n")
         if process.returncode != 0:
-            last = said.decode(errors="replace").strip().rpartition("\n")[2]
             raise DownloadFailedError(why + (last.removeprefix("error: ") or "the download failed"))
+        for line in (*lines, last):  # a warning may be among them
+            log.info("downloaded", said=line)

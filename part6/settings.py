@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     db_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
 
     mlflow_tracking_uri: HttpAddress = "http://localhost:5001"
-    mlflow_tracking_username: str | None = None  # by these names MLflow knows them, too
+    mlflow_tracking_username: str | None = None
     mlflow_tracking_password: SecretStr | None = None
     mlflow_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
 
@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     model_api_url: HttpAddress = "http://localhost:8000"
     model_api_key: Annotated[SecretStr, Field(min_length=1)] = SecretStr("mykey")
     model_watch_seconds: Annotated[float, Field(ge=0)] = 0.0
+    model_download_seconds: Annotated[float, Field(gt=0)] = 300.0
 
     max_body_bytes: Annotated[int, Field(ge=1)] = 1_000_000
     record_predictions: bool = True

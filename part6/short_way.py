@@ -1,9 +1,9 @@
 """A short way for requests that are as they should be, past what FastAPI does for all the others.
 
 FastAPI matches routes, reads headers, keeps stacks of what to close and looks for telemetry: for
-each request several times the work of this model. A body that is valid JSON of the right shape needs
-none of it. Whatever is not goes to FastAPI unchanged, which explains it; the routes there remain
-the API's description, and both ways end in the same functions.
+each request several times the work of this model. A body that is valid JSON of the right shape
+needs none of it. Whatever is not goes to FastAPI unchanged, which explains it; the routes there
+remain the API's description, and both ways end in the same functions.
 """
 
 from collections.abc import Callable, Mapping

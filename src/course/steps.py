@@ -91,7 +91,8 @@ STEPS = (
     Step(
         part="part6",
         title="serve it",
-        command="MODEL_WATCH_SECONDS=1 uv run uvicorn part6.app:app --port 8000 --no-access-log",
+        command="MODEL_WATCH_SECONDS=1 uv run uvicorn part6.app:app --port 8000 --no-access-log "
+        "--timeout-graceful-shutdown 15",
         shows="serving",
         background=True,
         ready="/health/ready",

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +29,13 @@ from course import ports
 from part6.app import create_app
 from part6.file_hashes import digest, file_hashes
 from part6.iris import FEATURES
-from part6.manifest import Column, Manifest
-from part6.model_folder import lay_out, put_in_place
+from part6.manifest import Manifest
 from part6.registry import HASH_TAG, MODEL_HASH_TAG, SNAPSHOT
 from part6.save_model_to_registry import save_model_to_registry
 from part6.seed_database import seed_database
 from part6.settings import Settings
 from tests.conftest import ROOT, clean_environment
+from tests.part6.model_folders import put_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,26 +89,8 @@ def put_model(
     onnx: bool = True,
     alias: str | None = None,
 ) -> Manifest:
-    """Make `model` the one in `model_dir`, as download_model does, but without a registry."""
-    model_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=model_dir, prefix=".incoming-") as incoming:
-        file = Path(incoming, "model.skops")
-        file.write_bytes(dumped(model))
-        contents = lay_out(Path(incoming, "model"), file, flowers()[0], onnx=onnx)
-        manifest = Manifest(
-            name="sk_model",
-            version=version,
-            run_id="0" * 32,
-            alias=alias,
-            downloaded_at=datetime.now(UTC),
-            folder=f"{version}-{digest(contents.files)[:12]}",
-            verified=True,
-            signature=[Column(name=name, type="double") for name in FEATURES],
-            onnx_wanted=onnx,
-            **contents._asdict(),
-        )
-        put_in_place(model_dir, Path(incoming, "model"), manifest)
-    return manifest
+    """Make `model` the one in `model_dir`, trained on the 150 rows of the data set."""
+    return put_in(model_dir, dumped(model), flowers()[0], version, onnx=onnx, alias=alias)
 
 
 @pytest.fixture(scope="session")

@@ -379,6 +379,15 @@ def other_classes(tmp_path: Path) -> bytes:
     return skops_of(model, tmp_path / "other.skops").read_bytes()
 
 
+def classes_that_are_no_whole_numbers(tmp_path: Path) -> bytes:
+    """As of a table in which one was missing."""
+    from sklearn.linear_model import LogisticRegression
+
+    rows, classes = flowers()
+    model = LogisticRegression(max_iter=500).fit(rows, classes.astype(float))
+    return skops_of(model, tmp_path / "float.skops").read_bytes()
+
+
 def broken_schema(tmp_path: Path) -> bytes:
     import skops.io
 
@@ -398,6 +407,7 @@ def broken_schema(tmp_path: Path) -> bytes:
         (lambda _: b"PK\x03\x04", "no skops file"),
         (broken_schema, "no skops file"),
         (other_classes, "no classifier of the classes"),
+        (classes_that_are_no_whole_numbers, "as whole numbers"),
     ],
 )
 def test_a_file_that_holds_no_iris_model_is_refused(
@@ -408,6 +418,15 @@ def test_a_file_that_holds_no_iris_model_is_refused(
 
     with pytest.raises(WorkFailedError, match=reason):
         load_skops(file)
+
+
+def test_a_pipeline_with_a_step_that_does_nothing_is_served(tmp_path: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+
+    steps = [("nothing", "passthrough"), ("model", LogisticRegression(max_iter=500))]
+    put_model(tmp_path / "model", Pipeline(steps).fit(*flowers()))
+    assert load_served_model(tmp_path / "model").manifest.version == 1
 
 
 def test_a_model_that_wants_other_columns_is_refused(tmp_path: Path) -> None:

@@ -328,7 +328,7 @@ def detected(port: int) -> str | None:
     return found[1] if found and "iris_drift_psi{" in metrics else None
 
 
-def wait_until_detected(port: int, value: str) -> None:
+def wait_until_detected(port: int, value: str | None) -> None:
     deadline = time.monotonic() + 60
     while detected(port) != value:
         assert time.monotonic() < deadline, f"iris_drift_detected never was {value}"
@@ -344,6 +344,10 @@ def test_a_monitor_that_goes_on_says_once_that_drift_begins_and_once_that_it_end
     wait_until_detected(gauges_port, "1.0")
     predict(settings, 300)
     wait_until_detected(gauges_port, "0.0")
+    predict(settings, 300, longer=1.0)
+    wait_until_detected(gauges_port, "1.0")
+    make_model_folder(settings.model_dir, version=2)
+    wait_until_detected(gauges_port, None)  # nothing to compare yet
     watching.send_signal(signal.SIGTERM)
 
     _, said = watching.communicate(timeout=30)
@@ -355,4 +359,7 @@ def test_a_monitor_that_goes_on_says_once_that_drift_begins_and_once_that_it_end
     assert lines[1] == calm
     assert lines[2].startswith("sk_model version 1: drift in petal_length (PSI ")
     ended = calm.replace("no drift", "the drift has ended, no drift")
-    assert lines[3:] == [ended, "stopped"]
+    assert lines[3] == ended
+    assert lines[4].startswith("sk_model version 1: drift in petal_length (PSI ")
+    other = "sk_model version 2: not enough yet: 0 of 300 predictions (1,200 of version 1 left out)"
+    assert lines[5:] == [other, "stopped"]

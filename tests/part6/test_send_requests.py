@@ -170,7 +170,7 @@ def test_what_a_server_refuses_is_exit_status_1_with_its_words(
 def test_a_rate_that_cannot_be_kept_is_said(
     api: Api, capsys: pytest.CaptureFixture[str], here: None
 ) -> None:
-    send_requests(count=300, rate=20_000, connections=1)
+    send_requests(count=1000, rate=20_000, connections=1)
 
     printed = capsys.readouterr().out
     assert re.search(r"^behind +[\d.]+ s at the end: the rate cannot be kept; more", printed, re.M)

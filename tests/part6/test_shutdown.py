@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from part6.app import BODY_SECONDS
-from tests.part6.conftest import FLOWER, Api, StartApi
+from tests.part6.conftest import FLOWER, Api, StartApi, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ def test_while_it_says_goodbye_it_is_not_ready_but_alive(
 ) -> None:
     api = start_api(made["onnxruntime"])
     api.terminate()
-    time.sleep(0.2)
+    wait_for(lambda: "draining" in api.log.read_text())
     ready = api.client.get("/health/ready")
     alive = api.client.get("/health/live")
     answered = api.client.post("/predict", json=FLOWER)

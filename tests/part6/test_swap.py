@@ -6,6 +6,7 @@ import http.client
 import http.server
 import itertools
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -151,6 +152,8 @@ def test_the_watcher_fetches_the_first_model_and_follows_the_alias_under_load(
     assert api.client.get("/health/live").status_code == 200
     wait_for(lambda: api.client.get("/health/ready").status_code == 200, seconds=90)
     assert api.client.get("/model").json()["onnx"]["rows"] == 300
+    assert "serves" not in api.log.read_text()  # what is printed is for a terminal
+    assert "made by run" in api.log.read_text()  # what is logged, a warning may be among it
     expected = {1: scores_of(model_dir)}
 
     with load_on(api) as load:
@@ -216,6 +219,10 @@ def test_reloads_at_once_fetch_once_and_what_cannot_serve_is_not_swapped_in(
     registry.point(alias, 2)
     assert reload() == {"changed": False, "model_version": 1, "previous_version": 1}
 
+    shutil.rmtree(model_dir)  # what is served is still known, and downloaded again
+    assert reload() == {"changed": True, "model_version": 1, "previous_version": 1}
+    assert load_served_model(model_dir).manifest.alias is None
+
 
 def api_metric(api: Api, line: str) -> float:
     """The value of a metric with labels."""
@@ -226,6 +233,19 @@ def api_metric(api: Api, line: str) -> float:
 
 
 FAILED = 'iris_model_reloads_total{result="failed"}'
+
+
+def test_an_alias_that_nobody_has_set_is_named(
+    open_client: OpenClient, registry: Registry, download: Download, model_dir: Path
+) -> None:
+    download(version=1)
+    download(alias="champion")
+    known = {"mlflow_tracking_uri": registry.environ["MLFLOW_TRACKING_URI"]}
+    for more in ({"model_alias": "shadow"}, {"model_name": "unknown", "model_alias": "shadow"}):
+        answer = open_client(model_dir, **known, **more).post("/model/reload", headers=RELOAD)
+        assert answer.status_code == 503
+        assert "with alias 'shadow' (" in answer.json()["detail"]
+        assert "set the alias on MLflow's page" in answer.json()["detail"]
 
 
 @pytest.mark.slow
