@@ -42,8 +42,11 @@ class Serving:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        user, password = settings.mlflow_tracking_username, settings.mlflow_tracking_password
-        self._login = (user, password.get_secret_value()) if user and password else None
+        login = (
+            settings.mlflow_tracking_username,
+            settings.mlflow_tracking_password.get_secret_value(),
+        )
+        self._login = login if all(login) else None
         self._one_at_a_time = asyncio.Lock()
         self.model: ServedModel | None = None
         self.why_none = "the server is starting"

@@ -25,8 +25,8 @@ class Settings(BaseSettings):
     db_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
 
     mlflow_tracking_uri: HttpAddress = "http://localhost:5001"
-    mlflow_tracking_username: str | None = None
-    mlflow_tracking_password: SecretStr | None = None
+    mlflow_tracking_username: str = ""
+    mlflow_tracking_password: SecretStr = SecretStr("")
     mlflow_wait_seconds: Annotated[float, Field(gt=0)] = 10.0
 
     # Only create_bucket speaks to S3 itself; everybody else goes through the MLflow server.

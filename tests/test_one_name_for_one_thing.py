@@ -28,6 +28,8 @@ VARIABLES = {
     "DATA_MAX_AGE": "60",
     "TRAIN_INTERVAL": "60",
     "MLFLOW_TRACKING_URI": "http://localhost:5001",
+    "MLFLOW_TRACKING_USERNAME": "",
+    "MLFLOW_TRACKING_PASSWORD": "",
     "MLFLOW_PORT": "5001",
     "MLFLOW_WAIT_SECONDS": "10",
     "MLFLOW_DB_USER": "mlflowuser",
@@ -50,6 +52,7 @@ VARIABLES = {
     "MODEL_API_PORT": "8000",
     "MODEL_API_URL": "http://localhost:8000",
     "MODEL_WATCH_SECONDS": "0",
+    "MODEL_DOWNLOAD_SECONDS": "300",
     "RECORD_PREDICTIONS": "true",
     "RECORD_QUEUE_ROWS": "100000",
 }

@@ -340,7 +340,7 @@ def test_a_registry_with_a_password_is_asked_with_it(
 ) -> None:
     put_model(tmp_path / "model", pipelines[1], alias="champion")
     with listening(Guarded) as address:
-        for password, status in (("countess", 200), ("wrong", 503), (None, 503)):
+        for password, status in (("countess", 200), ("wrong", 503), ("", 503)):
             client = open_client(
                 tmp_path / "model",
                 mlflow_tracking_uri=address,
