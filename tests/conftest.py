@@ -23,6 +23,7 @@ from course.services.postgres import Postgres
 from course.supervisor import Supervisor
 from tests import forked
 from tests.compose import Compose
+from tests.faults import Proxy
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_HOME = "COURSE_TEST_HOME"
@@ -275,3 +276,22 @@ def compose() -> Iterator[Callable[..., Compose]]:
     yield make
     for project in projects:
         project.down()
+
+
+StartProxy = Callable[..., Proxy]
+
+
+@pytest.fixture
+def proxy() -> Iterator[StartProxy]:
+    """A function that starts a proxy to a port; it is stopped afterwards."""
+    proxies: list[Proxy] = []
+
+    def start(target: int, cut_at: bytes | None = None) -> Proxy:
+        proxies.append(Proxy(target, cut_at))
+        proxies[-1].start()
+        return proxies[-1]
+
+    yield start
+    for each in proxies:
+        each.hangs = False
+        each.cut()

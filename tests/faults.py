@@ -1,4 +1,4 @@
-"""Trouble on demand: a relay that cuts a connection at COMMIT, a PostgreSQL that can be killed."""
+"""Trouble on demand: connections that break at a given moment, a PostgreSQL that can be killed."""
 
 import contextlib
 import os
@@ -6,6 +6,8 @@ import random
 import signal
 import socket
 import threading
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -146,3 +148,58 @@ class OwnPostgres:
     def remove(self) -> None:
         """Stop the server and remove its data."""
         self._supervisor.down(wipe=True)
+
+
+@dataclass
+class Proxy:
+    """Passes TCP on to `target`; it can be cut and mended, and it can hang."""
+
+    target: int
+    cut_at: bytes | None = None  # what a client has to send for it to be cut
+    port: int = 0
+    hangs: bool = False
+    _listener: socket.socket | None = None
+    _open: list[socket.socket] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Listen, on the same port as before if there was one."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Break every connection and accept no more."""
+        if self._listener:
+            # Wakes the thread in accept(); closing alone leaves it, and the port, in the kernel.
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        while self._open:
+            with contextlib.suppress(OSError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether nobody listens now."""
+        return self._listener is None
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+                self._open += [client, server]
+                for way in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, sent: bool) -> None:
+        with contextlib.suppress(OSError), source, sink:
+            while data := source.recv(65536):
+                if sent and self.cut_at and self.cut_at in data:
+                    self.cut()
+                    return
+                while self.hangs:
+                    time.sleep(0.05)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)

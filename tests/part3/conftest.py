@@ -1,11 +1,8 @@
 """Fixtures of part 3: seeded rows, one saved model per module, and a connection that can break."""
 
 import re
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -79,75 +76,6 @@ def save(
     found = re.search(r"^run +(\w{32})$", done.stdout, re.MULTILINE)
     assert found, done.stdout
     return Saved(name, found.group(1), done.stdout, done.stderr, registry_environ)
-
-
-@dataclass
-class Relay:
-    """Passes TCP on to `target` until a client has sent `cut_at`; then it is a dead server."""
-
-    target: int
-    cut_at: bytes | None = None
-    port: int = 0
-    _listener: socket.socket | None = None
-    _open: list[socket.socket] = field(default_factory=list)
-
-    def start(self) -> None:
-        """Listen, on the same port as before if there was one."""
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def cut(self) -> None:
-        """Break every connection and accept no more."""
-        if self._listener:
-            # Wakes the thread in accept(); closing alone leaves it, and the port, in the kernel.
-            with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._listener = None
-        while self._open:
-            with suppress(OSError):
-                self._open.pop().shutdown(socket.SHUT_RDWR)
-
-    @property
-    def was_cut(self) -> bool:
-        """Whether nobody listens now."""
-        return self._listener is None
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.target))
-                self._open += [client, server]
-                for source, sink, sent in ((client, server, True), (server, client, False)):
-                    threading.Thread(
-                        target=self._pass_on, args=(source, sink, sent), daemon=True
-                    ).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket, sent: bool) -> None:
-        with suppress(OSError), source, sink:
-            while data := source.recv(65536):
-                if sent and self.cut_at and self.cut_at in data:
-                    self.cut()
-                    return
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-
-
-@pytest.fixture
-def relay() -> Iterator[Callable[..., Relay]]:
-    """A function that starts a relay to a port; it is stopped afterwards."""
-    relays: list[Relay] = []
-
-    def start(target: int, cut_at: bytes | None = None) -> Relay:
-        relays.append(Relay(target, cut_at))
-        relays[-1].start()
-        return relays[-1]
-
-    yield start
-    for each in relays:
-        each.cut()
 
 
 def only_line(stderr: str) -> str:

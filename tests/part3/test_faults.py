@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +16,14 @@ import pytest
 import requests
 from botocore.config import Config
 
-from tests.conftest import ROOT, clean_environment
-from tests.part3.conftest import LOAD, SAVE, Relay, new_name, only_line, save
+from tests.conftest import ROOT, StartProxy, clean_environment
+from tests.part3.conftest import LOAD, SAVE, new_name, only_line, save
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mypy_boto3_s3 import S3Client
 
     from tests.conftest import Mlflow, RunModule
-
-StartRelay = Callable[..., Relay]
 
 
 def port_of(uri: str) -> int:
@@ -68,10 +66,10 @@ def test_mlflow_that_goes_away_leaves_no_version(
     run_module: "RunModule",
     client: "MlflowClient",
     registry_environ: dict[str, str],
-    relay: StartRelay,
+    proxy: StartProxy,
     moment: bytes,
 ) -> None:
-    broken = relay(port_of(registry_environ["MLFLOW_TRACKING_URI"]), cut_at=moment)
+    broken = proxy(port_of(registry_environ["MLFLOW_TRACKING_URI"]), cut_at=moment)
     environ = registry_environ | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{broken.port}"}
     name = new_name()
     started = time.monotonic()
@@ -127,12 +125,12 @@ def test_an_artifact_store_that_goes_away_leaves_a_failed_run_and_the_next_one_w
     run_module: "RunModule",
     registry_environ: dict[str, str],
     mlflow_server: "Mlflow",
-    relay: StartRelay,
+    proxy: StartProxy,
     tmp_path: Path,
 ) -> None:
     from mlflow import MlflowClient
 
-    store = relay(mlflow_server.s3_port, cut_at=b"model.skops")
+    store = proxy(mlflow_server.s3_port, cut_at=b"model.skops")
     with mlflow_on(store.port, tmp_path) as uri:
         client = MlflowClient(uri)
         environ = registry_environ | {"MLFLOW_TRACKING_URI": uri}

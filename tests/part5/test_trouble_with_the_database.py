@@ -5,7 +5,6 @@ import socket
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,16 @@ from starlette.testclient import TestClient
 from part5.settings import BadSettingError, Settings, load_settings
 from part5.startup import StartError
 from part5.user_store import UserStore
-from tests.conftest import ROOT, Database
-from tests.part3.conftest import Relay, relay
+from tests.conftest import ROOT, Database, StartProxy
+from tests.faults import Proxy
 from tests.part5.conftest import OpenApi, on_psycopg, uvicorn
 
-__all__ = ["relay"]
-
 ADA = {"name": "ada", "nickname": "countess"}
-MakeRelay = Callable[..., Relay]
 
 
-def through(relay: Relay, database: Database) -> str:
-    """The address of a database by way of a relay that can be cut."""
-    return on_psycopg(database).replace(f":{database.server.port}/", f":{relay.port}/")
+def through(proxy: Proxy, database: Database) -> str:
+    """The address of a database by way of a proxy that can be cut."""
+    return on_psycopg(database).replace(f":{database.server.port}/", f":{proxy.port}/")
 
 
 def assert_is_away(client: TestClient) -> None:
@@ -42,9 +38,9 @@ def assert_is_away(client: TestClient) -> None:
 
 
 def test_while_the_database_is_away_it_says_so_and_then_goes_on_by_itself(
-    open_sql: OpenApi, database: Database, relay: MakeRelay, caplog: pytest.LogCaptureFixture
+    open_sql: OpenApi, database: Database, proxy: StartProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    line = relay(database.server.port)
+    line = proxy(database.server.port)
     client = open_sql(through(line, database))
     assert client.post("/users", json=ADA).status_code == 201
 
@@ -76,9 +72,9 @@ def test_connections_that_the_server_has_ended_are_replaced_unseen(
 
 
 def test_a_start_waits_for_a_database_that_comes_late(
-    open_sql: OpenApi, database: Database, relay: MakeRelay, caplog: pytest.LogCaptureFixture
+    open_sql: OpenApi, database: Database, proxy: StartProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    line = relay(database.server.port)
+    line = proxy(database.server.port)
     line.cut()
     threading.Timer(0.5, line.start).start()
 

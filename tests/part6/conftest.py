@@ -5,15 +5,13 @@ import hashlib
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -254,80 +252,6 @@ def start_api(tmp_path: Path) -> Iterator[StartApi]:
                 api.wait()
             finally:
                 api.process.kill()
-
-
-@dataclass
-class Proxy:
-    """Passes TCP on to `target`; it can be cut and mended, and it can hang."""
-
-    target: int
-    cut_at: bytes | None = None  # what a client has to send for it to be cut
-    port: int = 0
-    hangs: bool = False
-    _listener: socket.socket | None = None
-    _open: list[socket.socket] = field(default_factory=list)
-
-    def start(self) -> None:
-        """Listen, on the same port as before if there was one."""
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def cut(self) -> None:
-        """Break every connection and accept no more."""
-        if self._listener:
-            # Wakes the thread in accept(); closing alone leaves it, and the port, in the kernel.
-            with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._listener = None
-        while self._open:
-            with suppress(OSError):
-                self._open.pop().shutdown(socket.SHUT_RDWR)
-
-    @property
-    def was_cut(self) -> bool:
-        """Whether nobody listens now."""
-        return self._listener is None
-
-    def _accept(self, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.target))
-                self._open += [client, server]
-                for way in ((client, server, True), (server, client, False)):
-                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, sink: socket.socket, sent: bool) -> None:
-        with suppress(OSError), source, sink:
-            while data := source.recv(65536):
-                if sent and self.cut_at and self.cut_at in data:
-                    self.cut()
-                    return
-                while self.hangs:
-                    time.sleep(0.05)
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-
-
-StartProxy = Callable[..., Proxy]
-
-
-@pytest.fixture
-def proxy() -> Iterator[StartProxy]:
-    """A function that starts a proxy to a port; it is stopped afterwards."""
-    proxies: list[Proxy] = []
-
-    def start(target: int, cut_at: bytes | None = None) -> Proxy:
-        proxies.append(Proxy(target, cut_at))
-        proxies[-1].start()
-        return proxies[-1]
-
-    yield start
-    for each in proxies:
-        each.hangs = False
-        each.cut()
 
 
 def flower(row: NDArray[np.float64]) -> dict[str, float]:

@@ -22,11 +22,10 @@ from part6.iris import FEATURES
 from part6.manifest import Manifest, read_manifest
 from part6.save_model_to_registry import save_model_to_registry
 from part6.served_model import load_served_model
-from tests.conftest import ROOT, clean_environment
+from tests.conftest import ROOT, StartProxy, clean_environment
 from tests.part6.conftest import (
     NOBODY,
     Registry,
-    StartProxy,
     flowers,
     new_name,
     skops_of,

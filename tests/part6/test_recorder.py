@@ -16,14 +16,13 @@ from part6.iris import FEATURES
 from part6.prediction_table import PredictionTable, pack, pack_one
 from part6.recorder import Recorder
 from part6.settings import Settings
-from tests.conftest import Database
+from tests.conftest import Database, StartProxy
 from tests.faults import OwnPostgres, Relay
 from tests.part6.conftest import (
     FLOWER,
     NOBODY,
     OpenClient,
     StartApi,
-    StartProxy,
     flower,
     flowers,
     wait_for,
