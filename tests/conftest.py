@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,6 +65,10 @@ class RunModule(Protocol):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the home of the stack that all workers share; the first fixture starts it."""
+    # A child inherits what is ignored, as it is under nohup or behind `&`, and tests send these.
+    for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
+            signal.signal(getattr(signal, name), handler)
     if not hasattr(config, "workerinput"):
         os.environ[SHARED_HOME] = tempfile.mkdtemp(prefix="course-test-")
         if forked.POSSIBLE:

@@ -51,8 +51,6 @@ class Course:
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start `course ARGS` and go on."""
-        if hasattr(signal, "SIGHUP"):  # ignored under nohup, which a child inherits and keeps to
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
         return subprocess.Popen(
             [sys.executable, "-m", "course", *args],
             cwd=ROOT,

@@ -243,11 +243,14 @@ def test_an_interrupt_stops_every_process_and_saves_nothing(
             stderr=stderr,
             start_new_session=True,  # its process group is what a terminal would signal
         )
-    wait_until(lambda: re.search(rb"[1-9]\d*/100000", log.read_bytes()) is not None)
-
-    os.killpg(process.pid, number)
-
-    assert process.wait(timeout=30) == 130
+    try:
+        wait_until(lambda: re.search(rb"[1-9]\d*/100000", log.read_bytes()) is not None)
+        os.killpg(process.pid, number)
+        assert process.wait(timeout=30) == 130
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     assert log.read_text().splitlines()[-1].endswith("interrupted")
     assert "Traceback" not in log.read_text()
     wait_until(lambda: not group_exists(process.pid))
