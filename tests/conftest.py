@@ -65,6 +65,10 @@ class RunModule(Protocol):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the home of the stack that all workers share; the first fixture starts it."""
+    # Several workers share the cores: threads of BLAS that wait by spinning would take the time of
+    # the others. NumPy reads these when it is imported, here and in whatever a test starts.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     # A child inherits what is ignored, as it is under nohup or behind `&`, and tests send these.
     for name, handler in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_IGN:
