@@ -145,10 +145,7 @@ def _create_table(connection: Connection) -> None:
     missing = sorted(set(User.metadata.tables["users"].columns.keys()) - there)
     constraints = [each["column_names"] for each in table.get_unique_constraints("users")]
     indexes = [each["column_names"] for each in table.get_indexes("users") if each["unique"]]
-    if ["name"] not in (
-        *constraints,
-        *indexes,
-    ):  # then nobody else would keep two users from having one name
+    if ["name"] not in constraints + indexes:  # then two users could have one name
         missing.append("UNIQUE (name)")
     if missing:
         raise StartError(

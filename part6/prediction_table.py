@@ -59,15 +59,7 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # of PostgreSQL, which cou
 
 # What a request leaves behind is packed, too, but only its eight numbers, the time in seconds since
 # 1970: what else a row takes is added to thousands of them at once, by NumPy, later.
-PACKED = np.dtype(
-    [
-        ("timestamp", "=f8"),
-        *((name, "=f8") for name in FEATURES),
-        ("iris_class", "=i4"),
-        ("model_version", "=i4"),
-        ("latency_ms", "=f8"),
-    ]
-)
+PACKED = np.dtype([("timestamp", "=f8"), *((n, t.replace(">", "=")) for n, t in COLUMNS[1:])])
 ONE = struct.Struct("=5d2id")  # PACKED as the module struct writes it
 
 
@@ -150,14 +142,16 @@ class PredictionTable:
             connection.rollback()
         if status == ("in progress",):  # the server has not noticed yet that we are gone
             raise psycopg.OperationalError("the last commit is still going on")
+        written = False
         if status == ("committed",):
             # After a crash a number that never reached the disk is given again, to anybody.
             first = np.frombuffer(packed, PACKED, 1)[0]
             values = (first[n].item() for n in ("latency_ms", "sepal_length", "petal_length"))
-            status = connection.execute(WRITTEN, [self._unsure, *values]).fetchone()
+            found = connection.execute(WRITTEN, [self._unsure, *values]).fetchone()
+            written = found is not None
         connection.commit()
         self._unsure = None
-        return status == ()
+        return written
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is None:

@@ -120,11 +120,11 @@ class Serving:
         known = self.model.manifest if there is None and self.model is not None else there
         name, alias = self._followed(known)
         choice = ["--model-name", name]
-        if known is None or alias is not None:
-            alias = alias or self._settings.model_alias
+        if alias is not None:
             wanted = await self._ask_version(name, alias)
             choice += ["--alias", alias]
         else:
+            assert known is not None  # only a download pins a version
             wanted = known.version
             choice += ["--version", str(wanted)]
         if known is None or known.onnx_wanted:
