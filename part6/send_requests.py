@@ -158,11 +158,6 @@ def print_tally(tally: "Tally", rate: float) -> None:
     sent = tally.answers.total()
     achieved = sent / (tally.sent_seconds + 1 / rate)
     print(f"sent      {sent:,} requests, {achieved:.4g} per second of {rate:g} asked for")
-    if tally.behind_seconds > max(0.25, 0.05 * sent / rate):
-        print(
-            f"behind    {tally.behind_seconds:.1f} s at the end: the rate cannot be kept; more "
-            "--connections, a lower --rate or a larger --batch may help"
-        )
     if not sent:
         return
     print("answers   " + ", ".join(f"{what}: {n:,}" for what, n in tally.answers.items()))
@@ -177,6 +172,11 @@ def print_tally(tally: "Tally", rate: float) -> None:
         f"p{q} {1000 * latencies[math.ceil(q / 100 * sent) - 1]:.1f} ms" for q in (50, 95, 99)
     )
     print(f"latency   {shown}, each from when its request was due")
+    if tally.behind_seconds > max(0.25, 0.05 * sent / rate):
+        print(
+            f"behind    {tally.behind_seconds:.1f} s at the end: the rate cannot be kept; more "
+            "--connections, a lower --rate or a larger --batch may help"
+        )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Compose:
         uri = f"http://localhost:{self.ports['MLFLOW_PORT']}"
         return {k: str(v) for k, v in self.ports.items()} | {"MLFLOW_TRACKING_URI": uri}
 
-    def run(self, *args: str, check: bool = True, timeout: float = 900) -> str:
+    def run(self, *args: str, check: bool = True) -> str:
         """Run `docker compose ARGS` and return what it printed."""
         done = subprocess.run(
             ["docker", "compose", "-p", self.name, *self.files, *args],
@@ -48,7 +48,7 @@ class Compose:
             env=os.environ | self.environ,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=900,
             check=False,
         )
         if check and done.returncode != 0:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from course.supervisor import Supervisor
 from tests import forked
 from tests.compose import Compose
 from tests.faults import Proxy
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_HOME = "COURSE_TEST_HOME"
@@ -57,7 +59,6 @@ class RunModule(Protocol):
         module: str,
         *args: str,
         env: dict[str, str] | None = None,
-        timeout: float = 120,
         check: bool = False,
         fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]: ...
@@ -93,9 +94,31 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(os.cpu_count() or 1, 7) + 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Longest first, so that no worker begins a lesson when the others are done."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+@pytest.hookimpl(trylast=True)  # after what -m and -k leave out
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Longest first, so that no worker begins a lesson when the others are done.
+
+    xdist begins with one piece of the list for each worker: each piece gets its share of them.
+    """
+    items.sort(key=_rank)
+    slow = sum(item.get_closest_marker("slow") is not None for item in items)
+    long, short = items[:slow], iter(items[slow:])
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    left = len(items)
+    items.clear()
+    for number in range(workers):
+        size = left // (workers - number)
+        left -= size
+        first = long[number::workers]
+        items += [*first, *islice(short, size - len(first))]
+    items += short
+
+
+def _rank(item: pytest.Item) -> int:
+    """0 for a whole lesson, 1 for what is slow, 2 for the rest."""
+    if item.get_closest_marker("slow") is None:
+        return 2
+    return int(item.path.name != "test_lessons.py")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -110,7 +133,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def docker_answers() -> bool:
     if shutil.which("docker") is None:
         return False
-    asked = subprocess.run(["docker", "info"], capture_output=True, timeout=30, check=False)
+    asked = subprocess.run(["docker", "info"], capture_output=True, timeout=PATIENCE, check=False)
     return asked.returncode == 0
 
 
@@ -234,21 +257,21 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_as_module(
-    module: str, args: tuple[str, ...], env: dict[str, str], timeout: float, *, fresh: bool = False
+    module: str, args: tuple[str, ...], env: dict[str, str], *, fresh: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m MODULE ARGS` from the repository root; see RunModule."""
     environ = clean_environment() | env
     # What Python itself reads, it reads at its start.
     fresh = fresh or any(name.startswith("PYTHON") for name in env)
     if forked.POSSIBLE and not fresh:
-        return forked.run(_forking(), module, args, environ, timeout)
+        return forked.run(_forking(), module, args, environ, PATIENCE)
     return subprocess.run(
         [sys.executable, "-m", module, *args],
         cwd=ROOT,
         env=environ,
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -261,11 +284,10 @@ def run_module() -> RunModule:
         module: str,
         *args: str,
         env: dict[str, str] | None = None,
-        timeout: float = 120,
         check: bool = False,
         fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        done = run_as_module(module, args, env or {}, timeout, fresh=fresh)
+        done = run_as_module(module, args, env or {}, fresh=fresh)
         if check and done.returncode != 0:
             pytest.fail(f"{done.args} exited {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import pytest
 from course import processes
 from tests import forked
 from tests.conftest import ROOT, SHARED_HOME, RunModule, clean_environment
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.skipif(not forked.POSSIBLE, reason="scripts are not forked here")
 
@@ -41,7 +41,7 @@ class Forking:
         (self.folder / f"{name}.py").write_text(code, encoding="utf-8")
         return name
 
-    def run(self, code: str, *args: str, timeout: float = 60, **environ: str) -> Done:
+    def run(self, code: str, *args: str, timeout: float = PATIENCE, **environ: str) -> Done:
         place = self.folder / "forking"
         return forked.run(place, self.module(code), args, self.environ | environ, timeout)
 
@@ -55,17 +55,14 @@ class Forking:
     def started(self) -> int:
         """The process that SLEEPS has started, as soon as it is there."""
         file = self.folder / "started"
-        deadline = time.monotonic() + 30
-        while not file.exists() or not file.read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: file.exists() and file.read_text())
         return int(file.read_text())
 
 
 def has_ended(pid: int) -> bool:
     """Whether a process ends soon."""
     try:
-        return not processes.wait([psutil.Process(pid)], seconds=10)
+        return not processes.wait([psutil.Process(pid)], seconds=PATIENCE)
     except psutil.NoSuchProcess:
         return True
 

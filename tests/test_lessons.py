@@ -15,6 +15,7 @@ from course import ports, processes
 from tests.conftest import ROOT, clean_environment
 from tests.course.conftest import Course
 from tests.lessons import Block, agrees, blocks, headings, runnable
+from tests.waiting import PATIENCE
 
 PARTS = sorted(path.parent.name for path in ROOT.glob("part*/README.md"))
 
@@ -76,7 +77,7 @@ def wait_for_the_end(block: Block) -> None:
     for file in re.findall(r"kill \$\(cat (\S+)\)", block.text):
         pid = int((ROOT / file).read_text(encoding="utf-8"))
         if psutil.pid_exists(pid):
-            assert processes.wait([psutil.Process(pid)], 30) == []
+            assert processes.wait([psutil.Process(pid)], PATIENCE) == []
 
 
 def run_block(block: Block, course: Course) -> subprocess.CompletedProcess[str]:
@@ -97,7 +98,7 @@ def run_block(block: Block, course: Course) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=200,
+        timeout=PATIENCE,
         check=False,
     )
     if done.returncode == 0:
@@ -106,7 +107,7 @@ def run_block(block: Block, course: Course) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(sys.platform == "win32", reason="the lessons' commands are for bash")
 @pytest.mark.parametrize("part", PARTS)
 def test_every_command_of_a_lesson_prints_what_the_lesson_says(part: str, learner: Course) -> None:
@@ -128,7 +129,7 @@ def test_every_command_of_a_lesson_prints_what_the_lesson_says(part: str, learne
 
 @pytest.mark.docker
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("part", PARTS)
 def test_every_container_command_of_a_lesson_works(part: str, learner: Course) -> None:
     lesson = ROOT / part / "README.md"

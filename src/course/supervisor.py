@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -213,17 +214,22 @@ class Supervisor:
         from filelock import FileLock, Timeout  # `course --help` need not wait
 
         self.home.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.home.lock_file)
+        another = f"another `course` command is starting or stopping services in {self.home.path}"
         try:
-            lock = FileLock(self.home.lock_file, timeout=LOCK_SECONDS)
-            with lock.acquire(cancel_check=cancelled.is_set if cancelled else None):
-                yield
+            held = lock.acquire(blocking=False)
         except Timeout:
-            if cancelled and cancelled.is_set():
-                raise CourseError("the start was given up") from None
-            raise CourseError(
-                f"another `course` command is still starting or stopping services in "
-                f"{self.home.path}; wait for it, or end it, and try again"
-            ) from None
+            print(f"{another}: waiting for it", file=sys.stderr, flush=True)
+            try:
+                held = lock.acquire(
+                    LOCK_SECONDS, cancel_check=cancelled.is_set if cancelled else None
+                )
+            except Timeout:
+                if cancelled and cancelled.is_set():
+                    raise CourseError("the start was given up") from None
+                raise CourseError(f"{another} still; end it, and try again") from None
+        with held:
+            yield
 
 
 def _remove(home: Home) -> None:

@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from tests.conftest import ROOT, Database, Mlflow, Server, clean_environment
+from tests.waiting import PATIENCE
 
 RUN_ID = re.compile(r"^Run ID : ([0-9a-f]{32})$", re.MULTILINE)
 ACCURACY = re.compile(r"^(?:Load Model )?(Train|Valid) Accuracy : (\S+)$", re.MULTILINE)
@@ -47,7 +48,7 @@ class Archived:
             env=self.environ(),
             capture_output=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr

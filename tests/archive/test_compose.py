@@ -11,6 +11,7 @@ import requests
 from tests.archive.conftest import RUN_ID, accuracies, copy_archive
 from tests.compose import Compose
 from tests.conftest import ROOT, Database, Mlflow, RunModule
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -81,17 +82,13 @@ def test_the_generator_fills_the_database_of_its_compose_file(part1: Compose) ->
     part1.run("up", "--build", "--detach")
 
     # The generator sleeps five seconds whenever the database is not ready.
-    deadline = time.monotonic() + 60
-    while rows(part1.ports["POSTGRES_PORT"]) < 2 and time.monotonic() < deadline:
-        time.sleep(0.5)
-
-    assert rows(part1.ports["POSTGRES_PORT"]) >= 2
+    wait_for(lambda: rows(part1.ports["POSTGRES_PORT"]) >= 2)
 
 
 def answers(url: str) -> bool:
     """Whether a server says that it is well."""
     try:
-        return requests.get(url, timeout=5).ok
+        return requests.get(url, timeout=PATIENCE).ok
     except requests.ConnectionError:
         return False
 
@@ -102,9 +99,7 @@ def test_a_model_survives_the_death_of_both_stores_of_its_compose_file(
     run_module("part1.data_generator", "--count", "200", "--bulk", env=database.environ, check=True)
     part3.run("up", "--build", "--detach")
     uri = f"http://localhost:{part3.ports['MLFLOW_PORT']}"
-    deadline = time.monotonic() + 120
-    while not answers(f"{uri}/health") and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_for(lambda: answers(f"{uri}/health"))
     scripts = tmp_path / "scripts"
     scripts.mkdir()
     old = copy_archive("part3", scripts, database, Mlflow(uri, part3.ports["S3_PORT"]))
@@ -139,14 +134,12 @@ def test_the_api_of_its_compose_file_serves_the_model_that_was_downloaded(
     part6.run("up", "--build", "--detach")
 
     api = f"http://localhost:{part6.ports['MODEL_API_PORT']}"
-    deadline = time.monotonic() + 120
-    while not answers(f"{api}/openapi.json") and time.monotonic() < deadline:
-        time.sleep(0.5)
+    wait_for(lambda: answers(f"{api}/openapi.json"))
     virginica = {
         "sepal_length": 6.3,
         "sepal_width": 3.3,
         "petal_length": 6.0,
         "petal_width": 2.5,
     }
-    answer = requests.post(f"{api}/predict", json=virginica, timeout=30)
+    answer = requests.post(f"{api}/predict", json=virginica, timeout=PATIENCE)
     assert answer.json() == {"iris_class": 2}

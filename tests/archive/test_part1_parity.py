@@ -9,6 +9,7 @@ from sklearn.datasets import load_iris
 from part1.schema import FEATURES
 from tests.archive.conftest import Archived, copy_archive
 from tests.conftest import Database, RunModule
+from tests.waiting import wait_for
 
 type Row = tuple[float, float, float, float, int]
 
@@ -81,10 +82,8 @@ def test_data_insertion_inserts_one_measurement_of_iris(
 def test_the_loop_goes_on_by_itself(old: Archived, old_database: Database, script: str) -> None:
     loop = old.start(script)
     try:
-        deadline = time.monotonic() + 60
-        while len(rows_in(old_database)) < 2 and time.monotonic() < deadline:
-            assert loop.poll() is None, "the loop ended by itself"
-            time.sleep(0.1)
+        wait_for(lambda: len(rows_in(old_database)) >= 2 or loop.poll() is not None)
+        assert loop.poll() is None, "the loop ended by itself"
     finally:
         loop.kill()
         loop.wait()

@@ -24,6 +24,7 @@ from part6.save_model_to_registry import save_model_to_registry
 from part6.seed_database import seed_database
 from tests.archive.conftest import Archived, copy_archive
 from tests.conftest import ROOT, Database, Mlflow, clean_environment
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -70,12 +71,12 @@ class Api:
     def predict(self, body: str) -> httpx2.Response:
         """Ask over a connection of its own: after status 500 the server closes it."""
         headers = {"Content-Type": "application/json"}
-        return httpx2.post(f"{self.address}/predict", content=body, headers=headers, timeout=30)
+        return httpx2.post(f"{self.address}/predict", content=body, headers=headers, timeout=PATIENCE)
 
     def answers(self) -> bool:
         """Whether it can be asked."""
         try:
-            return httpx2.get(f"{self.address}/openapi.json", timeout=30).is_success
+            return httpx2.get(f"{self.address}/openapi.json", timeout=PATIENCE).is_success
         except httpx2.TransportError:
             return False
 
@@ -89,15 +90,12 @@ def serving(app: str, folder: Path, environ: dict[str, str], log: Path) -> Itera
         server = subprocess.Popen(command, cwd=folder, env=environ, stdout=output, stderr=output)
     api = Api(f"http://127.0.0.1:{port}", log)
     try:
-        deadline = time.monotonic() + 90
-        while not api.answers():
-            assert server.poll() is None, log.read_text(encoding="utf-8")
-            assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
-            time.sleep(0.1)
+        wait_for(lambda: api.answers() or server.poll() is not None, log.read_text)
+        assert server.poll() is None, log.read_text(encoding="utf-8")
         yield api
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +122,7 @@ def test_old_and_new_api_give_every_flower_the_same_class(old_api: Api, new_api:
     ]
 
     new = httpx2.post(f"{new_api.address}/predict/batch", json={"rows": flowers}).json()
-    with httpx2.Client(base_url=old_api.address, timeout=30) as client:
+    with httpx2.Client(base_url=old_api.address, timeout=PATIENCE) as client:
         old = [client.post("/predict", json=flower).raise_for_status().json() for flower in flowers]
 
     classes = [answer["iris_class"] for answer in old]
@@ -183,9 +181,9 @@ def in_the_store(registered: Registered, mlflow: Mlflow, content: bytes) -> Iter
     source = MlflowClient(mlflow.uri).get_model_version_download_uri(registered.name, "1")
     path = source.removeprefix("mlflow-artifacts:/")
     file = f"{mlflow.uri}/api/2.0/mlflow-artifacts/artifacts/{path}/{SKOPS}"
-    kept = httpx2.get(file, timeout=30).raise_for_status().content
-    httpx2.put(file, content=content, timeout=30).raise_for_status()
+    kept = httpx2.get(file, timeout=PATIENCE).raise_for_status().content
+    httpx2.put(file, content=content, timeout=PATIENCE).raise_for_status()
     try:
         yield
     finally:
-        httpx2.put(file, content=kept, timeout=30).raise_for_status()
+        httpx2.put(file, content=kept, timeout=PATIENCE).raise_for_status()

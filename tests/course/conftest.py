@@ -19,6 +19,7 @@ import pytest
 from course import ports, processes
 from course.home import Home
 from tests.conftest import ROOT, clean_environment, run_as_module
+from tests.waiting import PATIENCE, wait_for
 
 # Signals by name: Windows has neither most of them nor a way to send one to another program.
 posix_only = pytest.mark.skipif(os.name == "nt", reason="Windows cannot send such a signal")
@@ -29,9 +30,7 @@ HOLDER = "another program" if sys.platform == "darwin" else "python"
 @contextmanager
 def taken(port: int | str) -> Iterator[None]:
     """Listen on a port, as soon as whoever had it is gone."""
-    deadline = time.monotonic() + 10
-    while not ports.is_free(int(port)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: ports.is_free(int(port)))
     with socket.create_server(("127.0.0.1", int(port))):
         yield
 
@@ -70,14 +69,14 @@ class Course:
         printed: list[str] = []
         reader = threading.Thread(target=lambda: printed.extend(iter(process.stdout.readline, "")))  # type: ignore[union-attr]
         reader.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not once("".join(printed)):
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
                 pytest.fail(f"the moment for the signal did not come: {printed}")
             time.sleep(0.01)
         process.send_signal(getattr(signal, signal_name))
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
         reader.join()
         return "".join(printed)
 
@@ -85,9 +84,9 @@ class Course:
         """Whether the process of a service has been started."""
         return self.home.run_record(service).exists()
 
-    def run(self, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run `course ARGS` to its end."""
-        return run_as_module("course", args, self.variables, timeout)
+        return run_as_module("course", args, self.variables)
 
     def ok(self, *args: str) -> str:
         """Run `course ARGS`, which must succeed, and return what it printed."""

@@ -1,10 +1,9 @@
 """The embedded stack through the `course` command: start, reuse, look, stop."""
 
-import signal
 import socket
-import time
 import urllib.request
 
+import psycopg
 import pytest
 
 from tests.course.conftest import HOLDER, Course, posix_only
@@ -99,15 +98,14 @@ def test_logs_prints_the_end_of_a_log_and_follows_it(course: Course) -> None:
     course.ok("up", "part1")
     assert "ready to accept connections" in course.ok("logs", "postgres-server")
 
-    with course.start("logs", "postgres-server", "-f", "-n", "0") as following:
-        time.sleep(0.7)
-        with course.connect() as connection, pytest.raises(Exception, match="nowhere"):
+    def follows(printed: str) -> bool:
+        with course.connect() as connection, pytest.raises(psycopg.errors.UndefinedTable):
             connection.execute("SELECT * FROM nowhere")
-        time.sleep(0.5)
-        following.send_signal(signal.SIGINT)
-        printed, _ = following.communicate(timeout=10)
+        return 'relation "nowhere" does not exist' in printed
+
+    with course.start("logs", "postgres-server", "-f", "-n", "0") as following:
+        course.interrupt(following, "SIGINT", once=follows)
     assert following.returncode == 0
-    assert 'relation "nowhere" does not exist' in printed
 
 
 def test_another_users_postgres_is_not_taken_for_ours(

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from course.supervisor import LOCK_SECONDS
 from tests.conftest import ROOT, clean_environment
 from tests.course.conftest import Course, posix_only
+from tests.waiting import PATIENCE
 
 
 @pytest.mark.parametrize("command", ["up", "logs"])
@@ -223,7 +225,7 @@ def test_an_up_that_is_interrupted_while_python_still_starts_leaves_nothing(
     with course.start("up") as starting:
         time.sleep(after)
         starting.send_signal(signal.SIGINT)
-        starting.communicate(timeout=60)
+        starting.communicate(timeout=PATIENCE)
     assert starting.returncode != 0
     assert course.nothing_is_left()
 
@@ -234,11 +236,12 @@ def test_an_up_that_waits_for_another_gives_up_at_once(course: Course) -> None:
 
     course.home.path.mkdir(parents=True)
     with FileLock(course.home.lock_file), course.start("demo") as waiting:
-        time.sleep(2)  # Python's own start; there is nothing else to be seen of the waiting
+        assert waiting.stderr is not None
+        assert "another `course` command" in waiting.stderr.readline()
         begun = time.monotonic()
         waiting.send_signal(signal.SIGTERM)
-        waiting.communicate(timeout=60)
-        assert time.monotonic() - begun < 5
+        waiting.communicate(timeout=PATIENCE)
+        assert time.monotonic() - begun < LOCK_SECONDS / 2
     assert waiting.returncode == 130
 
 

@@ -13,6 +13,7 @@ import psycopg
 
 from part1.draw import IrisStream
 from tests.conftest import ROOT, clean_environment
+from tests.waiting import PATIENCE
 
 SEED = 2022
 ROWS = "SELECT sepal_length, sepal_width, petal_length, petal_width, target FROM iris_data"
@@ -45,7 +46,7 @@ class RunningGenerator:
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8")
 
-    def wait_for(self, is_true: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    def wait_for(self, is_true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while not is_true():
             assert self.process.poll() is None, f"the generator ended early:\n{self.log}"
@@ -68,11 +69,11 @@ class RunningGenerator:
     def terminate(self) -> int:
         """SIGTERM; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE)
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=PATIENCE)
 
 
 def count_rows(connection: psycopg.Connection) -> int:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.compose import Compose
 from tests.part1.generator import assert_exactly_once, count_rows
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -27,11 +28,8 @@ def connect(
     )
 
 
-def wait_for_rows(connection: psycopg.Connection, count: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while count_rows(connection) < count:
-        assert time.monotonic() < deadline, f"no {count} rows after {seconds} s"
-        time.sleep(0.1)
+def wait_for_rows(connection: psycopg.Connection, count: int) -> None:
+    wait_for(lambda: count_rows(connection) >= count, lambda: f"{count_rows(connection)} rows")
 
 
 @pytest.mark.slow
@@ -98,8 +96,8 @@ def test_user_password_and_port_come_from_the_environment(
     assert "compose.yaml" not in listed
 
 
-def _connect_again(project: Compose, seconds: float = 60) -> psycopg.Connection:
-    deadline = time.monotonic() + seconds
+def _connect_again(project: Compose) -> psycopg.Connection:
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return connect(project)

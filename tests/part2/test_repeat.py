@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from part2.seed_database import top_up
 from tests.conftest import ROOT, Database, clean_environment
 from tests.part2.database_settings import settings_of
+from tests.waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to handle")
 
@@ -27,13 +26,6 @@ def start(module: str, *args: str, env: dict[str, str], log: Path) -> "subproces
             stdout=output,
             stderr=output,
         )
-
-
-def wait_until(condition: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
 
 
 def saved_rows(output: Path) -> int:
@@ -51,22 +43,22 @@ def test_the_trainer_survives_a_table_that_goes_and_sees_new_rows(
     args = ("--every", "1", "--rows", "500", "--output", str(output))
     trainer = start("part2.db_validate_save_model", *args, env=database.environ, log=log)
     try:
-        wait_until(lambda: "has no table iris_data" in log.read_text(), log)
+        wait_for(lambda: "has no table iris_data" in log.read_text(), log.read_text)
         top_up(settings_of(database), 100, seed=2022)
-        wait_until(lambda: saved_rows(output) == 100, log)
+        wait_for(lambda: saved_rows(output) == 100, log.read_text)
 
         # The table goes; the model that is there stays, and the next one comes.
         with database.connect() as connection:
             connection.execute("ALTER TABLE iris_data RENAME TO away")
-            wait_until(lambda: log.read_text().count("has no table iris_data") >= 2, log)
+            wait_for(lambda: log.read_text().count("has no table iris_data") >= 2, log.read_text)
             assert saved_rows(output) == 100
             connection.execute("ALTER TABLE away RENAME TO iris_data")
         top_up(settings_of(database), 150, seed=2022)
-        wait_until(lambda: saved_rows(output) == 150, log)
+        wait_for(lambda: saved_rows(output) == 150, log.read_text)
     finally:
         trainer.send_signal(signal.SIGTERM)
 
-    assert trainer.wait(timeout=30) == 0
+    assert trainer.wait(timeout=PATIENCE) == 0
     assert log.read_text().splitlines()[-1].endswith("stopped")
     assert "Traceback" not in log.read_text()
 
@@ -83,9 +75,9 @@ def test_the_generator_goes_on_where_the_table_ends(database: Database, tmp_path
         log = tmp_path / f"log{number}"
         before = len(ids())
         generator = start("part2.seed_database", *args, env=database.environ, log=log)
-        wait_until(lambda before=before: len(ids()) > before, log)  # type: ignore[misc]
+        wait_for(lambda before=before: len(ids()) > before, log.read_text)  # type: ignore[misc]
         generator.send_signal(stop)
-        assert generator.wait(timeout=30) == status
+        assert generator.wait(timeout=PATIENCE) == status
 
     found = ids()
     assert found == list(range(1, len(found) + 1))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from part2.search import SearchResult, draw_candidates, search
 from part2.seed_database import top_up
 from tests.conftest import ROOT, Database, RunModule, clean_environment
 from tests.part2.database_settings import settings_of
+from tests.waiting import PATIENCE, wait_for
 
 SMALL = ("--candidates", "12", "--folds", "3")
 
@@ -59,7 +60,7 @@ def cluster() -> Iterator[Cluster]:
     yield Cluster(address, processes[0])
     for process in reversed(processes):
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE)
 
 
 def assert_same_search(one: Path, two: Path) -> None:
@@ -120,9 +121,9 @@ def test_a_dask_cluster_elsewhere_finds_the_same_and_its_loss_is_one_line(
             stderr=stderr,
         )
     try:
-        wait_until(lambda: re.search(rb"[1-9]\d*/100000", log.read_bytes()) is not None)
+        wait_for(lambda: re.search(rb"[1-9]\d*/100000", log.read_bytes()) is not None)
         cluster.scheduler.kill()
-        assert process.wait(timeout=60) == 1
+        assert process.wait(timeout=PATIENCE) == 1
     finally:
         process.kill()
         process.wait()
@@ -244,16 +245,16 @@ def test_an_interrupt_stops_every_process_and_saves_nothing(
             start_new_session=True,  # its process group is what a terminal would signal
         )
     try:
-        wait_until(lambda: re.search(rb"[1-9]\d*/100000", log.read_bytes()) is not None)
+        wait_for(lambda: re.search(rb"[1-9]\d*/100000", log.read_bytes()) is not None)
         os.killpg(process.pid, number)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=PATIENCE) == 130
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     assert log.read_text().splitlines()[-1].endswith("interrupted")
     assert "Traceback" not in log.read_text()
-    wait_until(lambda: not group_exists(process.pid))
+    wait_for(lambda: not group_exists(process.pid))
     assert not output.exists()
 
 
@@ -263,10 +264,3 @@ def group_exists(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)

@@ -18,6 +18,7 @@ from botocore.config import Config
 
 from tests.conftest import ROOT, StartProxy, clean_environment
 from tests.part3.conftest import LOAD, SAVE, new_name, only_line, save
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,7 +73,6 @@ def test_mlflow_that_goes_away_leaves_no_version(
     broken = proxy(port_of(registry_environ["MLFLOW_TRACKING_URI"]), cut_at=moment)
     environ = registry_environ | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{broken.port}"}
     name = new_name()
-    started = time.monotonic()
     done = run_module(SAVE, "--model-name", name, env=environ)
     assert broken.was_cut
     assert done.returncode == 1
@@ -80,7 +80,6 @@ def test_mlflow_that_goes_away_leaves_no_version(
     assert f"nothing was registered as {name!r}" in line
     assert "stopped answering" in line
     assert "run this again" in line
-    assert time.monotonic() - started < 60
     assert not client.search_model_versions(f"name = '{name}'")
 
 
@@ -169,7 +168,7 @@ def test_a_stopped_save_leaves_a_failed_run_and_no_version(
         while saving.poll() is None and not statuses(client, name):
             time.sleep(0.02)
         saving.terminate()
-        _, stderr = saving.communicate(timeout=60)
+        _, stderr = saving.communicate(timeout=PATIENCE)
     assert saving.returncode == 130
     assert stderr.splitlines()[-1] == "interrupted"
     assert "Traceback" not in stderr

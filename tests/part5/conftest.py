@@ -1,81 +1,33 @@
 """Part 5's apps: as processes, started as the lesson starts them, and in this process."""
 
-import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx2
 import pytest
 from pydantic import SecretStr
 from starlette.testclient import TestClient
 
-from course import ports
 from part5 import crud_pydantic, crud_sql
 from part5.settings import Settings
-from tests.conftest import ROOT, Database, clean_environment
-
-
-@dataclass
-class Api:
-    """A running API and a client of it."""
-
-    process: subprocess.Popen[bytes]
-    client: httpx2.Client
-    port: int
-    log: Path
-
-    def stop(self) -> None:
-        """End it as `docker stop` does, and see that it went in order."""
-        self.process.send_signal(signal.SIGTERM)
-        # uvicorn shuts down, and then lets the signal have the effect that it has by itself.
-        assert self.process.wait(timeout=30) == -signal.SIGTERM
-        assert "Application shutdown complete" in self.log.read_text()
-
+from tests.apis import Api, running_api
+from tests.conftest import Database
 
 StartApi = Callable[..., Api]
-
-
-def uvicorn(app: str, *options: str, **variables: str) -> tuple[list[str], dict[str, str]]:
-    """Command and environment of `uvicorn part5.APP:app`."""
-    command = [sys.executable, "-m", "uvicorn", f"part5.{app}:app", *options]
-    return command, clean_environment() | variables
 
 
 @pytest.fixture(scope="module")
 def start_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartApi]:
     """A function that runs `uvicorn part5.NAME:app` and waits until it answers."""
-    started: list[Api] = []
+    with ExitStack() as running:
 
-    def start(name: str, *options: str, **variables: str) -> Api:
-        folder = tmp_path_factory.mktemp(name)
-        # Below the ephemeral range, and apart from what other workers choose.
-        port = ports.choose(random.randint(20_000, 32_000))
-        variables = {"USERS_DATABASE_URL": f"sqlite:///{folder}/users.db"} | variables
-        command, environment = uvicorn(name, f"--port={port}", *options, **variables)
-        log = folder / "api.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=output, stderr=output
-            )
-        client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-        started.append(Api(process, client, port, log))
-        deadline = time.monotonic() + 60
-        while f"running on http://127.0.0.1:{port}" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        return started[-1]
+        def start(name: str, *options: str, **variables: str) -> Api:
+            folder = tmp_path_factory.mktemp(name)
+            variables = {"USERS_DATABASE_URL": f"sqlite:///{folder}/users.db"} | variables
+            api = running_api(f"part5.{name}:app", folder, *options, **variables)
+            return running.enter_context(api)
 
-    yield start
-    for api in started:
-        api.client.close()
-        if api.process.poll() is None:
-            api.stop()
+        yield start
 
 
 def on_psycopg(database: Database) -> str:

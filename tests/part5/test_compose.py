@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from tests.compose import Compose
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -30,10 +31,7 @@ def test_the_api_comes_up_survives_a_kill_and_keeps_its_users(
         for answer in (client.get(place), client.get("/health")):
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "2"
-        deadline = time.monotonic() + 60
-        while project.states()["crud-api"] != "running (unhealthy)":
-            assert time.monotonic() < deadline, project.states()
-            time.sleep(1)
+        wait_for(lambda: project.states()["crud-api"] == "running (unhealthy)", project.states)
         project.run("up", "--detach", "--wait", "postgres-server")
         assert client.get(place).json() == made.json()
 

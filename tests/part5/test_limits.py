@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import socket
-import time
 
 import httpx2
 import pytest
@@ -13,7 +12,9 @@ from starlette.types import Message
 
 from part5 import problems
 from part5.limits import BodyLimit
-from tests.part5.conftest import Api, StartApi
+from tests.apis import Api
+from tests.part5.conftest import StartApi
+from tests.waiting import PATIENCE
 
 ADA = b'{"name": "ada", "nickname": "countess"}'
 TEN_MB = 10_000_000
@@ -67,7 +68,7 @@ def api(start_api: StartApi, request: pytest.FixtureRequest) -> Api:
 def test_ten_megabytes_are_refused_and_the_client_sees_the_answer(
     api: Api, method: str, path: str, status: int, chunked: bool
 ) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=PATIENCE)
     pieces = [b"x" * 100_000] * (TEN_MB // 100_000)
     body = iter(pieces) if chunked else b"".join(pieces)
     headers = {"Content-Type": "application/json"}
@@ -86,11 +87,9 @@ def test_a_slow_client_holds_up_nobody_and_is_answered_when_it_is_done(api: Api)
     with socket.create_connection(("127.0.0.1", api.port)) as slow:
         head = f"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ADA)}\r\n"
         slow.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n")
-        begun = time.monotonic()
         for byte in ADA:
             slow.sendall(bytes([byte]))
             assert api.client.get("/health").status_code == 200
-        assert time.monotonic() - begun < 20
         assert slow.recv(1000).startswith(b"HTTP/1.1 201 Created")
     made = api.client.get("/users/1").json()
     assert made == {"id": 1, "name": "ada", "nickname": "countess"}

@@ -13,9 +13,11 @@ from starlette.testclient import TestClient
 from part5.settings import BadSettingError, Settings, load_settings
 from part5.startup import StartError
 from part5.user_store import UserStore
+from tests.apis import uvicorn
 from tests.conftest import ROOT, Database, StartProxy
 from tests.faults import Proxy
-from tests.part5.conftest import OpenApi, on_psycopg, uvicorn
+from tests.part5.conftest import OpenApi, on_psycopg
+from tests.waiting import PATIENCE
 
 ADA = {"name": "ada", "nickname": "countess"}
 
@@ -87,9 +89,15 @@ def test_a_start_waits_for_a_database_that_comes_late(
 
 def failing_start(app: str = "crud_sql", **variables: str) -> tuple[int, str]:
     """Exit status and output of a server that cannot start."""
-    command, environment = uvicorn(app, "--port=1", **variables)
+    command, environment = uvicorn(f"part5.{app}:app", "--port=1", **variables)
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     printed = done.stdout + done.stderr
     assert "Traceback" not in printed

@@ -10,7 +10,8 @@ import pytest
 
 from part5.user_store import UserStore
 from part5.users import UserIn
-from tests.part5.conftest import Api, OpenApi, StartApi
+from tests.apis import Api
+from tests.part5.conftest import OpenApi, StartApi
 
 ADA = {"name": "ada", "nickname": "countess"}
 
@@ -85,7 +86,8 @@ def test_what_is_answered_after_sigterm_under_load_is_what_was_done(
         while len(answered) < 40:
             assert not any(worker.done() for worker in workers)
             time.sleep(0.01)
-        api.stop()
+        api.terminate()
+        api.wait()
         for worker in workers:
             worker.result()
 

@@ -2,13 +2,8 @@
 
 import asyncio
 import hashlib
-import random
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +18,6 @@ import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from course import ports
 from part6.app import create_app
 from part6.file_hashes import digest, file_hashes
 from part6.iris import FEATURES
@@ -32,7 +26,7 @@ from part6.registry import HASH_TAG, MODEL_HASH_TAG, SNAPSHOT
 from part6.save_model_to_registry import save_model_to_registry
 from part6.seed_database import seed_database
 from part6.settings import Settings
-from tests.conftest import ROOT, clean_environment
+from tests.apis import Api, running_api
 from tests.part6.model_folders import put_in
 
 if TYPE_CHECKING:
@@ -182,76 +176,27 @@ def serving(model_dir: Path, **changed: Any) -> FastAPI:
     return create_app(Settings(**{"_env_file": None} | given | changed))
 
 
-@dataclass
-class Api:
-    """A running server."""
-
-    process: subprocess.Popen[bytes]
-    client: httpx2.Client
-    port: int
-    log: Path
-
-    def terminate(self) -> None:
-        """What `docker stop` sends."""
-        self.process.send_signal(signal.SIGTERM)
-
-    def wait(self, timeout: float = 30) -> None:
-        """See it end in order after SIGTERM."""
-        # uvicorn shuts down, and then lets the signal have the effect that it has by itself.
-        assert self.process.wait(timeout) == -signal.SIGTERM, self.log.read_text()
-        assert "Application shutdown complete" in self.log.read_text()
-
-    def metric(self, name: str) -> float:
-        """The value of a metric without labels."""
-        lines = self.client.get("/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
-
-
 StartApi = Callable[..., Api]
 
 
 @pytest.fixture
 def start_api(tmp_path: Path) -> Iterator[StartApi]:
     """A function that runs `uvicorn part6.app:app` on a model folder and waits for an answer."""
-    started: list[Api] = []
+    environment = {
+        "MODEL_API_KEY": KEY,
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{NOBODY}",
+        "RECORD_PREDICTIONS": "false",
+    }
+    options = ("--no-access-log", "--timeout-graceful-shutdown=15")
+    with ExitStack() as running:
 
-    def start(model_dir: Path, **variables: str) -> Api:
-        # Below the ephemeral range, and apart from what other workers choose.
-        port = ports.choose(random.randint(20_000, 32_000))
-        log = tmp_path / f"api-{port}.log"
-        command = [sys.executable, "-m", "uvicorn", "part6.app:app", f"--port={port}"]
-        environment = {
-            "MODEL_DIR": str(model_dir),
-            "MODEL_API_KEY": KEY,
-            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{NOBODY}",
-            "RECORD_PREDICTIONS": "false",
-        }
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, "--no-access-log", "--timeout-graceful-shutdown=15"],
-                cwd=ROOT,
-                env=clean_environment() | environment | variables,
-                stdout=output,
-                stderr=output,
+        def start(model_dir: Path, **variables: str) -> Api:
+            changed = environment | {"MODEL_DIR": str(model_dir)} | variables
+            return running.enter_context(
+                running_api("part6.app:app", tmp_path, *options, **changed)
             )
-        client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
-        started.append(Api(process, client, port, log))
-        deadline = time.monotonic() + 60
-        while f"running on http://127.0.0.1:{port}" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        return started[-1]
 
-    yield start
-    for api in started:
-        api.client.close()
-        if api.process.poll() is None:
-            api.terminate()
-            try:
-                api.wait()
-            finally:
-                api.process.kill()
+        yield start
 
 
 def flower(row: NDArray[np.float64]) -> dict[str, float]:
@@ -260,14 +205,6 @@ def flower(row: NDArray[np.float64]) -> dict[str, float]:
 
 
 FLOWER = {"sepal_length": 6.3, "sepal_width": 3.3, "petal_length": 6.0, "petal_width": 2.5}
-
-
-def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until it is true."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
-        time.sleep(0.02)
 
 
 def new_name() -> str:

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from tests.compose import Compose
-from tests.part6.conftest import FLOWER, wait_for
+from tests.part6.conftest import FLOWER
+from tests.waiting import PATIENCE, wait_for
 
 if TYPE_CHECKING:
     from tests.conftest import RunModule
@@ -27,7 +28,9 @@ def test_a_model_is_trained_served_replaced_and_survives_what_dies(
     assert set(states.values()) == {"running (healthy)"}, states
     assert project.run("exec", "model-api", "id", "-u").strip() == "10001"
 
-    api = httpx2.Client(base_url=f"http://localhost:{project.ports['MODEL_API_PORT']}", timeout=30)
+    api = httpx2.Client(
+        base_url=f"http://localhost:{project.ports['MODEL_API_PORT']}", timeout=PATIENCE
+    )
     sent = 0
 
     def predict() -> httpx2.Response:
@@ -57,7 +60,7 @@ def test_a_model_is_trained_served_replaced_and_survives_what_dies(
     promote = ("--model-name", "sk_model", "--kernel", "linear", "--promote")
     saved = run_module("part6.save_model_to_registry", *promote, env=project.environ, check=True)
     assert "champion: sk_model version 2 (was version 1)" in saved.stdout
-    wait_for(lambda: api.get("/model").json()["version"] == 2, seconds=120)
+    wait_for(lambda: api.get("/model").json()["version"] == 2)
     assert version() == 2
     wait_for(lambda: recorded() == sent)
 
@@ -72,7 +75,7 @@ def test_a_model_is_trained_served_replaced_and_survives_what_dies(
         api.get("/health/live")
     project.kill("mlflow-server")
     project.run("start", "model-api")  # with nobody to fetch a model from: it has one
-    wait_for(lambda: project.states()["model-api"] == "running (healthy)", seconds=60)
+    wait_for(lambda: project.states()["model-api"] == "running (healthy)")
     assert version() == 2
 
     project.run("stop", "model-api")  # SIGTERM: what waits is written

@@ -31,6 +31,7 @@ from tests.part6.conftest import (
     skops_of,
 )
 from tests.part6.test_model_folder import Touch, contents
+from tests.waiting import PATIENCE, wait_for
 
 if TYPE_CHECKING:
     from tests.conftest import RunModule
@@ -381,8 +382,7 @@ def test_a_registry_that_is_away_for_a_moment_is_asked_again(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{door.port}")
 
     def mend() -> None:
-        while not door.was_cut:
-            time.sleep(0.02)
+        wait_for(lambda: door.was_cut)
         time.sleep(3)
         door.cut_at = None
         door.start()
@@ -445,7 +445,7 @@ for moment in kill_at_every_touch(job, model_dir, stride=5):
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=PATIENCE,
     )
 
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -30,6 +29,7 @@ from part6.prediction_table import PredictionTable, pack_one
 from part6.settings import Settings
 from tests.conftest import ROOT, Database, RunModule, clean_environment
 from tests.part6.model_folders import flowers, make_model_folder
+from tests.waiting import PATIENCE, wait_for
 
 BEGIN = 1_795_000_000.0  # the first prediction; one a second
 SMALL = Limits(window=100)
@@ -320,7 +320,7 @@ def watching(
 def detected(port: int) -> str | None:
     """What the gauge says, if it is served."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
             metrics = answer.read().decode()
     except OSError:
         return None
@@ -329,10 +329,7 @@ def detected(port: int) -> str | None:
 
 
 def wait_until_detected(port: int, value: str | None) -> None:
-    deadline = time.monotonic() + 60
-    while detected(port) != value:
-        assert time.monotonic() < deadline, f"iris_drift_detected never was {value}"
-        time.sleep(0.1)
+    wait_for(lambda: detected(port) == value, lambda: f"iris_drift_detected is {detected(port)}")
 
 
 def test_a_monitor_that_goes_on_says_once_that_drift_begins_and_once_that_it_ends(
@@ -350,7 +347,7 @@ def test_a_monitor_that_goes_on_says_once_that_drift_begins_and_once_that_it_end
     wait_until_detected(gauges_port, None)  # nothing to compare yet
     watching.send_signal(signal.SIGTERM)
 
-    _, said = watching.communicate(timeout=30)
+    _, said = watching.communicate(timeout=PATIENCE)
 
     assert watching.returncode == 0
     lines = [line[9:] for line in said.splitlines() if "no table iris_prediction yet" not in line]

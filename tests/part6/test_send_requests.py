@@ -24,6 +24,7 @@ from part6.send_requests import draw, send_requests, shifted
 from part6.settings import Settings
 from tests.conftest import ROOT, Database, Server, _fresh_database, clean_environment
 from tests.part6.model_folders import make_model_folder
+from tests.waiting import PATIENCE, wait_for
 
 FLOWER = dict(zip(FEATURES, (5.1, 3.5, 1.4, 0.2), strict=True))
 
@@ -48,10 +49,7 @@ class Api:
         )
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 60
-        while not self.is_ready():
-            assert time.monotonic() < deadline, "the model API does not become ready"
-            time.sleep(0.1)
+        wait_for(self.is_ready)
 
     def is_ready(self) -> bool:
         try:
@@ -119,10 +117,7 @@ def recorded(database: Database) -> list[tuple[float, ...]]:
 
 
 def wait_for_recorded(database: Database, rows: int) -> None:
-    deadline = time.monotonic() + 60
-    while len(recorded(database)) < rows:
-        assert time.monotonic() < deadline, f"only {len(recorded(database))} of {rows} are recorded"
-        time.sleep(0.1)
+    wait_for(lambda: len(recorded(database)) >= rows, lambda: f"{len(recorded(database))} rows")
 
 
 def test_every_request_is_answered_and_recorded_and_the_summary_says_so(
@@ -184,12 +179,14 @@ def test_a_swap_of_the_model_under_traffic_is_visible_and_costs_no_request(api: 
     header = {"X-API-Key": "mykey"}
     wait_for_traffic(api)
     make_model_folder(api.model_dir, version=old + 1)
-    reload = httpx2.post(f"{api.environ['MODEL_API_URL']}/model/reload", headers=header, timeout=30)
+    reload = httpx2.post(
+        f"{api.environ['MODEL_API_URL']}/model/reload", headers=header, timeout=PATIENCE
+    )
     assert reload.json()["model_version"] == old + 1
     wait_for_traffic(api)
 
     process.send_signal(signal.SIGINT)
-    printed, said = process.communicate(timeout=30)
+    printed, said = process.communicate(timeout=PATIENCE)
 
     assert (process.returncode, said) == (0, "")
     versions = re.findall(r"version (\d): [\d,]+", printed)
@@ -204,7 +201,7 @@ def test_a_crash_and_restart_of_the_server_costs_no_request(api: Api) -> None:
     time.sleep(0.5)
     api.start()
 
-    printed, said = process.communicate(timeout=90)
+    printed, said = process.communicate(timeout=PATIENCE)
     api.wait()
 
     assert process.returncode == 0, said
@@ -222,10 +219,7 @@ def wait_for_traffic(api: Api) -> None:
         )
 
     begun = answered()
-    deadline = time.monotonic() + 60
-    while answered() < begun + 20:
-        assert time.monotonic() < deadline, "no traffic arrives"
-        time.sleep(0.05)
+    wait_for(lambda: answered() >= begun + 20)
 
 
 def test_without_a_server_it_says_how_to_start_one(
