@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -98,19 +98,21 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Longest first, so that no worker begins a lesson when the others are done.
 
-    xdist begins with one piece of the list for each worker: each piece gets its share of them.
+    xdist begins with one piece of the list for each worker: each piece gets its share of them, a
+    lesson or the slow tests of one file at a time, which may have a costly fixture in common.
     """
     items.sort(key=_rank)
-    slow = sum(item.get_closest_marker("slow") is not None for item in items)
-    long, short = items[:slow], iter(items[slow:])
+    slow = sum(_rank(item) < 2 for item in items)
+    shares = [list(share) for _, share in groupby(items[:slow], _share)]
+    short = iter(items[slow:])
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     left = len(items)
     items.clear()
     for number in range(workers):
         size = left // (workers - number)
         left -= size
-        first = long[number::workers]
-        items += [*first, *islice(short, size - len(first))]
+        long = [item for share in shares[number::workers] for item in share]
+        items += [*long, *islice(short, max(0, size - len(long)))]
     items += short
 
 
@@ -119,6 +121,11 @@ def _rank(item: pytest.Item) -> int:
     if item.get_closest_marker("slow") is None:
         return 2
     return int(item.path.name != "test_lessons.py")
+
+
+def _share(item: pytest.Item) -> str:
+    """What is not divided among workers."""
+    return item.nodeid if _rank(item) == 0 else str(item.path)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

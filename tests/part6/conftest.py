@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import httpx2
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from part6.app import create_app
@@ -23,17 +26,16 @@ from part6.file_hashes import digest, file_hashes
 from part6.iris import FEATURES
 from part6.manifest import Manifest
 from part6.registry import HASH_TAG, MODEL_HASH_TAG, SNAPSHOT
-from part6.save_model_to_registry import save_model_to_registry
-from part6.seed_database import seed_database
 from part6.settings import Settings
 from tests.apis import Api, running_api
+from tests.conftest import SHARED_HOME
 from tests.part6.model_folders import put_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from sklearn.pipeline import Pipeline
 
-    from tests.conftest import Mlflow, Server
+    from tests.conftest import Mlflow, RunModule, Server
 
 KEY = "the key of these tests"
 NOBODY = 9  # a port where nobody listens
@@ -280,25 +282,29 @@ class Registry:
 
 
 @pytest.fixture(scope="session")
-def registry(mlflow_server: "Mlflow", postgres: "Server") -> Iterator[Registry]:
-    """Version 1 with kernel rbf and version 2 with a linear one; tests bring their own aliases."""
-    name, database = new_name(), new_name()
-    with postgres.connect() as connection:
-        connection.execute(f"CREATE DATABASE {database}")
-    environ = mlflow_server.environ | {
-        "POSTGRES_HOST": "127.0.0.1",
-        "POSTGRES_PORT": str(postgres.port),
-        "POSTGRES_DB": database,
-        "MODEL_NAME": name,
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in environ.items():
-            patch.setenv(variable, value)
-        seed_database(rows=300)
-        save_model_to_registry(name, rows=300)
-        save_model_to_registry(name, rows=300, kernel="linear")
+def registry(mlflow_server: "Mlflow", postgres: "Server", run_module: "RunModule") -> Registry:
+    """Version 1 with kernel rbf and version 2 with a linear one, made once for all workers.
+
+    Tests bring their own aliases and further versions.
+    """
     from mlflow import MlflowClient
 
-    yield Registry(name, environ, MlflowClient(mlflow_server.uri))
-    with postgres.connect() as connection:
-        connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
+    file = Path(os.environ[SHARED_HOME], "part6_registry.json")
+    with FileLock(file.with_suffix(".lock")):
+        if not file.exists():
+            name, database = new_name(), new_name()
+            with postgres.connect() as connection:
+                connection.execute(f"CREATE DATABASE {database}")
+            environ = mlflow_server.environ | {
+                "POSTGRES_HOST": "127.0.0.1",
+                "POSTGRES_PORT": str(postgres.port),
+                "POSTGRES_DB": database,
+                "MODEL_NAME": name,
+            }
+            run_module("part6.seed_database", "--rows", "300", env=environ, check=True)
+            for kernel in ("rbf", "linear"):
+                options = ("--model-name", name, "--rows", "300", "--kernel", kernel)
+                run_module("part6.save_model_to_registry", *options, env=environ, check=True)
+            file.write_text(json.dumps(environ), encoding="utf-8")
+        environ = json.loads(file.read_text(encoding="utf-8"))
+    return Registry(environ["MODEL_NAME"], environ, MlflowClient(mlflow_server.uri))

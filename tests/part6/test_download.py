@@ -150,7 +150,7 @@ def test_what_is_not_there_is_told_with_what_is_there(
 ) -> None:
     with pytest.raises(WorkFailedError, match=r"has no alias 'nobody' \(there: .*champion \(ver"):
         download(alias="nobody")
-    with pytest.raises(WorkFailedError, match=r"has no version 999 \(newest there: 1, 2"):
+    with pytest.raises(WorkFailedError, match=r"has no version 999 \(newest there: [\d, ]+\)"):
         download(version=999)
     with pytest.raises(WorkFailedError, match=f"run {'a' * 32} made no version") as unknown:
         download(run_id="a" * 32)

@@ -47,10 +47,11 @@ RELOAD = {"X-API-Key": KEY}
 
 
 class Load:
-    """Threads that ask without a pause, one flower or many; every answer is kept."""
+    """Threads that ask for one flower or many, with a pause in seconds; every answer is kept."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pause: float) -> None:
         self.port = port
+        self.pause = pause
         self.answers: list[dict[str, Any]] = []
         self.failures: list[str] = []
         self.enough = threading.Event()
@@ -70,7 +71,7 @@ class Load:
                 self.answers.append(json.loads(content))
             else:
                 self.failures.append(f"{answer.status} {content!r}")
-            time.sleep(0.01)
+            time.sleep(self.pause)
         connection.close()
 
     @property
@@ -82,8 +83,8 @@ class Load:
 
 
 @contextmanager
-def load_on(api: Api) -> Iterator[Load]:
-    load = Load(api.port)
+def load_on(api: Api, pause: float = 0.05) -> Iterator[Load]:
+    load = Load(api.port, pause)
     batch = {"rows": [flower(row) for row in ROWS]}
     single = flower(ROWS[0])
     asked = [("/predict", single), ("/predict/batch", batch), ("/predict/batch", batch)]
@@ -122,7 +123,7 @@ def test_under_load_every_answer_is_wholly_of_one_version(
         found: dict[str, Any] = answer.json()
         return found
 
-    with load_on(api) as load, ThreadPoolExecutor(2) as two:
+    with load_on(api, pause=0.01) as load, ThreadPoolExecutor(2) as two:
         for version in range(2, 8):
             seen = len(load.answers)
             put_model(model_dir, pipelines[2 - version % 2], version)
