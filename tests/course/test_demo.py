@@ -20,7 +20,9 @@ def test_the_demo_ends_with_a_prediction_and_stops_its_servers(course: Course) -
     printed = course.ok("demo")
 
     for step in STEPS:
-        assert f"$ {step.command}" in printed
+        # Somebody may use port 8000 on this machine; then the demo takes another.
+        command = re.escape(f"$ {step.command}").replace("8000", r"\d+")
+        assert re.search(command, printed), step.command
     assert re.search(r"rows generated +1,000", printed)
     assert re.search(r"validation accuracy +\d\.\d+", printed)
     assert re.search(r"model version +1\b", printed)
