@@ -55,9 +55,10 @@ def run(script: Callable[..., None]) -> NoReturn:
 
 def _with_value(exc: TyperException) -> str:
     """Typer's message, and the value where only the pydantic error behind it has it."""
-    message = exc.format_message()
+    message = exc.format_message().replace("Value error, ", "")
     if isinstance(exc.__cause__, ValidationError):
-        return f"{message}, and it is {exc.__cause__.errors()[0]['input']!r}"
+        value = repr(exc.__cause__.errors()[0]["input"])
+        return message if value in message else f"{message}, and it is {value}"
     return message
 
 

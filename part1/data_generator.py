@@ -26,10 +26,10 @@ def _positive(value: float | None) -> float | None:
 
 def generate(
     rate: Annotated[
-        float | None, typer.Option(help="Rows per second [default: 1].", callback=_positive)
+        float | None, typer.Option(help="Rows per second (default: 1).", callback=_positive)
     ] = None,
     count: Annotated[
-        int | None, typer.Option(help="Stop after this many rows [default: never].", min=1)
+        int | None, typer.Option(help="Stop after this many rows (default: never).", min=1)
     ] = None,
     batch_size: Annotated[
         int, typer.Option(help="Write when this many rows wait ...", min=1)

@@ -131,7 +131,7 @@ def why_not(
     """Say why the champion stays, or return None where `chosen` is to replace it.
 
     Raises:
-        WorkFailedError: the champion is better, or cannot be compared, and nobody forced it.
+        WorkFailedError: the champion is better, and nobody forced it.
     """
     if champion is None:
         return None
@@ -147,6 +147,15 @@ def why_not(
             metric,
         )
     if force or ours > theirs:
+        return None
+    if not math.isfinite(theirs):
+        log.warning(
+            "%s version %d has no %s to compare with: version %d, which has, takes its place",
+            CHAMPION,
+            champion.number,
+            metric,
+            chosen.number,
+        )
         return None
     if ours == theirs:
         return (

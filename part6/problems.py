@@ -125,7 +125,7 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
     if _is_other_than_json(request, exc):
         return response(415, "send the body with the header Content-Type: application/json")
-    errors = [Fault(where=_where(error["loc"]), what=error["msg"]) for error in exc.errors()[:20]]
+    errors = [_fault(error) for error in exc.errors()[:20]]
     named = ", ".join(error.where for error in errors[:5])
     return response(422, f"the request cannot be used: {named}", errors)
 
@@ -135,6 +135,15 @@ def _is_other_than_json(request: Request, exc: RequestValidationError) -> bool:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     unread = any(error["loc"] == ("body",) and error["type"] != "missing" for error in exc.errors())
     return unread and not content_type.endswith(("/json", "+json"))
+
+
+def _fault(error: dict[str, Any]) -> Fault:
+    """What the validation says, and of text that is no JSON where it stops being JSON."""
+    if error["type"] == "json_invalid":
+        *place, character = error["loc"]
+        why = f"no JSON at character {character}: {error['ctx']['error']}"
+        return Fault(where=_where(tuple(place)), what=why)
+    return Fault(where=_where(error["loc"]), what=error["msg"])
 
 
 def _where(location: tuple[int | str, ...]) -> str:

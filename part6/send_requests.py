@@ -32,7 +32,7 @@ type Row = tuple[dict[str, float], int]  # measurements in cm, and the true clas
 
 def send_requests(
     count: Annotated[
-        int | None, typer.Option(help="Requests to send [default: 600].", min=1)
+        int | None, typer.Option(help="Requests to send (default: 600).", min=1)
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(help="Instead of --count: how long.", callback=positive)
@@ -61,7 +61,7 @@ def send_requests(
     ] = 0.0,
     batch: Annotated[
         int | None,
-        typer.Option(help="Rows per request, to /predict/batch [default: 1 to /predict].", min=1),
+        typer.Option(help="Rows per request, to /predict/batch (default: 1 to /predict).", min=1),
     ] = None,
     seed: Annotated[int, typer.Option(help="Which rows; the same seed, the same.", min=0)] = 2022,
     wait_seconds: Annotated[

@@ -41,7 +41,7 @@ def show_stop(*, wipe: bool) -> None:
     if not stopped:
         console.print("nothing was running")
     if wipe:
-        console.print("data and logs removed: tables, registry, models")
+        console.print("data and logs removed: tables, registry and its models; artifacts/ stays")
 
 
 def show_status() -> None:

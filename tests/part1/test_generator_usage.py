@@ -110,13 +110,3 @@ def test_only_debug_shows_a_traceback(database: Database, run_module: RunModule)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "sepal_length is missing" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "script",
-    ["data_generator", "table_creator", "data_quality", "insert_methods", "freshness"],
-)
-def test_every_script_has_help(run_module: RunModule, script: str) -> None:
-    done = run_module(f"part1.{script}", "--help", check=True)
-    assert "--debug" in done.stdout
-    assert done.stderr == ""

@@ -12,16 +12,6 @@ from part2.seed_database import top_up
 from tests.conftest import Database, RunModule
 from tests.part2.database_settings import settings_of
 
-SCRIPTS = [
-    "base_train",
-    "base_validate_save_model",
-    "pipeline_train",
-    "pipeline_validate_save_model",
-    "db_train",
-    "db_validate_save_model",
-    "search_train",
-    "seed_database",
-]
 # Unchecked by the database, as in a table that somebody else made.
 LOOSE_TABLE = """
     CREATE TABLE iris_data (
@@ -43,13 +33,6 @@ def assert_one_line(done: subprocess.CompletedProcess[str], status: int, *parts:
     assert len(done.stderr.splitlines()) == 1, done.stderr
     for part in parts:
         assert part in done.stderr
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_every_script_explains_its_options(run_module: RunModule, script: str) -> None:
-    done = run_module(f"part2.{script}", "--help", check=True)
-
-    assert "--debug" in done.stdout
 
 
 class TestCsv:

@@ -83,10 +83,13 @@ def test_a_tie_keeps_the_champion_unless_forced() -> None:
     assert why_not(equal, champion, METRIC, force=True) is None
 
 
-def test_a_champion_that_cannot_be_compared_is_replaced_by_force_only() -> None:
-    with pytest.raises(WorkFailedError, match="nan"):
-        why_not(candidate(2, 0.95), candidate(1, None), METRIC, force=False)
-    assert why_not(candidate(2, 0.95), candidate(1, None), METRIC, force=True) is None
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_a_champion_without_the_metric_gives_way_with_a_warning(
+    value: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Part 6 promotes a version without scores."""
+    assert why_not(candidate(2, 0.95), candidate(1, value), METRIC, force=False) is None
+    assert "champion version 1 has no valid_accuracy to compare with: version 2" in caplog.text
 
 
 def test_a_comparison_across_different_rows_is_pointed_out(
