@@ -75,6 +75,8 @@ def save_model_to_registry(
             client.set_registered_model_alias(model_name, CHAMPION, number)
             before = f" (was version {champion})" if champion else ""
             print(f"{CHAMPION}: {model_name} version {number}{before}")
+        else:
+            print(f"{CHAMPION}: {model_name} version {champion} stays; --promote moves it")
 
 
 def _champion(client: "MlflowClient", model_name: str) -> str | None:
