@@ -91,6 +91,8 @@ class Serving:
             pause = every
             try:
                 await self.reload()
+                if said:
+                    log.info("the alias is followed again")
                 said = ""
             except WorkFailedError as exc:
                 if str(exc) != said:

@@ -177,6 +177,7 @@ def test_the_watcher_fetches_the_first_model_and_follows_the_alias_under_load(
         door.start()
         reloaded = api.client.post("/model/reload", headers=RELOAD)
         assert reloaded.json() == {"changed": False, "model_version": 2, "previous_version": 2}
+        wait_for(lambda: "the alias is followed again" in api.log.read_text())
         wait_for(lambda: len(load.answers) > seen + 20)
         assert load.seen_since(seen) == {2}
 
