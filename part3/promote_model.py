@@ -138,6 +138,15 @@ def why_not(
     if chosen == champion:
         return f"{CHAMPION} stays version {champion.number} ({metric} {champion.value(metric)})"
     ours, theirs = chosen.value(metric), champion.value(metric)
+    if not math.isfinite(theirs):
+        log.warning(
+            "%s version %d has no %s to compare with: version %d, which has, takes its place",
+            CHAMPION,
+            champion.number,
+            metric,
+            chosen.number,
+        )
+        return None
     if chosen.data_hash != champion.data_hash:
         log.warning(
             "versions %d and %d were validated on different rows: a small difference in %s may "
@@ -147,15 +156,6 @@ def why_not(
             metric,
         )
     if force or ours > theirs:
-        return None
-    if not math.isfinite(theirs):
-        log.warning(
-            "%s version %d has no %s to compare with: version %d, which has, takes its place",
-            CHAMPION,
-            champion.number,
-            metric,
-            chosen.number,
-        )
         return None
     if ours == theirs:
         return (

@@ -38,13 +38,8 @@ class Api:
     def metric(self, name: str) -> float:
         """The value of a metric, named with its labels; 0 while nobody has set it."""
         lines = self.client.get("/metrics").text.splitlines()
+        assert any(line.startswith(f"# TYPE {name.partition('{')[0]} ") for line in lines), name
         return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0)
-
-
-def uvicorn(app: str, *options: str, **variables: str) -> tuple[list[str], dict[str, str]]:
-    """Command and environment of `uvicorn APP`."""
-    command = [sys.executable, "-m", "uvicorn", app, *options]
-    return command, clean_environment() | variables
 
 
 @contextmanager
@@ -53,9 +48,14 @@ def running_api(app: str, folder: Path, *options: str, **variables: str) -> Iter
     # Below the ephemeral range, and apart from what other workers choose.
     port = ports.choose(random.randint(20_000, 32_000))
     log = folder / f"api-{port}.log"
-    command, environment = uvicorn(app, f"--port={port}", *options, **variables)
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", app, f"--port={port}", *options],
+            cwd=ROOT,
+            env=clean_environment() | variables,
+            stdout=output,
+            stderr=output,
+        )
     address = f"http://127.0.0.1:{port}"
     with httpx2.Client(base_url=address, timeout=PATIENCE) as client:
         api = Api(process, client, port, log)

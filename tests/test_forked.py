@@ -62,7 +62,7 @@ class Forking:
 def has_ended(pid: int) -> bool:
     """Whether a process ends soon."""
     try:
-        return not processes.wait([psutil.Process(pid)], seconds=PATIENCE)
+        return not processes.wait([psutil.Process(pid)], seconds=10)
     except psutil.NoSuchProcess:
         return True
 

@@ -227,7 +227,7 @@ class Supervisor:
             except Timeout:
                 if cancelled and cancelled.is_set():
                     raise CourseError("the start was given up") from None
-                raise CourseError(f"{another} still; end it, and try again") from None
+                raise CourseError(f"{another}: wait for it, or end it, and try again") from None
         with held:
             yield
 

@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from part1.insertion import METHODS, draw_rows, scratch
 from part1.settings import Settings
 from tests.conftest import ROOT, Database, RunModule, clean_environment
 from tests.part1.generator import expected_measurements
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_for
 
 LESSON = "part1.insert_methods"
 
@@ -69,12 +68,8 @@ def test_an_interrupt_leaves_nothing_behind(database: Database, number: signal.S
     )
     try:
         with database.connect() as connection:
-            deadline = time.monotonic() + 60
-            while connection.execute(
-                "SELECT to_regclass('insert_methods.iris_data') IS NULL"
-            ).fetchone() == (True,):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            made = "SELECT to_regclass('insert_methods.iris_data') IS NOT NULL"
+            wait_for(lambda: connection.execute(made).fetchone() == (True,))
         process.send_signal(number)
         _, errors = process.communicate(timeout=PATIENCE)
     finally:

@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.conftest import Database
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -42,11 +44,7 @@ def registry_environ(
     name = f"test_{uuid4().hex[:12]}"
     with postgres.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    environ = mlflow_server.environ | {
-        "POSTGRES_HOST": "127.0.0.1",
-        "POSTGRES_PORT": str(postgres.port),
-        "POSTGRES_DB": name,
-    }
+    environ = mlflow_server.environ | Database(postgres, name).environ
     run_module("part3.seed_database", "--rows", "600", env=environ, check=True)
     yield environ
     with postgres.connect() as connection:

@@ -18,7 +18,7 @@ from botocore.config import Config
 
 from tests.conftest import ROOT, StartProxy, clean_environment
 from tests.part3.conftest import LOAD, SAVE, new_name, only_line, save
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_for
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,6 +73,7 @@ def test_mlflow_that_goes_away_leaves_no_version(
     broken = proxy(port_of(registry_environ["MLFLOW_TRACKING_URI"]), cut_at=moment)
     environ = registry_environ | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{broken.port}"}
     name = new_name()
+    started = time.monotonic()
     done = run_module(SAVE, "--model-name", name, env=environ)
     assert broken.was_cut
     assert done.returncode == 1
@@ -80,7 +81,16 @@ def test_mlflow_that_goes_away_leaves_no_version(
     assert f"nothing was registered as {name!r}" in line
     assert "stopped answering" in line
     assert "run this again" in line
+    assert time.monotonic() - started < 60
     assert not client.search_model_versions(f"name = '{name}'")
+
+
+def answers(uri: str) -> bool:
+    """Whether a server can be asked."""
+    try:
+        return requests.get(f"{uri}/version", timeout=PATIENCE).ok
+    except requests.ConnectionError:
+        return False
 
 
 @contextmanager
@@ -105,14 +115,10 @@ def mlflow_on(s3_port: int, folder: Path) -> Iterator[str]:
             command, cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        for _ in range(600):
-            try:
-                requests.get(f"http://127.0.0.1:{port}/version", timeout=1)
-                break
-            except requests.ConnectionError:
-                assert server.poll() is None, (folder / "mlflow.log").read_text()
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        uri = f"http://127.0.0.1:{port}"
+        wait_for(lambda: answers(uri) or server.poll() is not None)
+        assert server.poll() is None, (folder / "mlflow.log").read_text()
+        yield uri
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # its worker is a child of its own
         server.wait()

@@ -88,7 +88,8 @@ def test_a_champion_without_the_metric_gives_way_with_a_warning(
     value: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Part 6 promotes a version without scores."""
-    assert why_not(candidate(2, 0.95), candidate(1, value), METRIC, force=False) is None
+    assert why_not(candidate(2, 0.95, "new"), candidate(1, value), METRIC, force=False) is None
+    assert "different rows" not in caplog.text  # nothing is compared
     assert "champion version 1 has no valid_accuracy to compare with: version 2" in caplog.text
 
 

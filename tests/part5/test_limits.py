@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import socket
+import time
 
 import httpx2
 import pytest
@@ -87,9 +88,11 @@ def test_a_slow_client_holds_up_nobody_and_is_answered_when_it_is_done(api: Api)
     with socket.create_connection(("127.0.0.1", api.port)) as slow:
         head = f"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: {len(ADA)}\r\n"
         slow.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n")
+        begun = time.monotonic()
         for byte in ADA:
             slow.sendall(bytes([byte]))
             assert api.client.get("/health").status_code == 200
+        assert time.monotonic() - begun < 20
         assert slow.recv(1000).startswith(b"HTTP/1.1 201 Created")
     made = api.client.get("/users/1").json()
     assert made == {"id": 1, "name": "ada", "nickname": "countess"}

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import sqlite3
-import subprocess
 import threading
 from pathlib import Path
 
@@ -13,11 +12,9 @@ from starlette.testclient import TestClient
 from part5.settings import BadSettingError, Settings, load_settings
 from part5.startup import StartError
 from part5.user_store import UserStore
-from tests.apis import uvicorn
-from tests.conftest import ROOT, Database, StartProxy
+from tests.conftest import Database, StartProxy, run_as_module
 from tests.faults import Proxy
 from tests.part5.conftest import OpenApi, on_psycopg
-from tests.waiting import PATIENCE
 
 ADA = {"name": "ada", "nickname": "countess"}
 
@@ -89,16 +86,7 @@ def test_a_start_waits_for_a_database_that_comes_late(
 
 def failing_start(app: str = "crud_sql", **variables: str) -> tuple[int, str]:
     """Exit status and output of a server that cannot start."""
-    command, environment = uvicorn(f"part5.{app}:app", "--port=1", **variables)
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = run_as_module("uvicorn", (f"part5.{app}:app", "--port=1"), variables, fresh=True)
     printed = done.stdout + done.stderr
     assert "Traceback" not in printed
     assert "geheim" not in printed

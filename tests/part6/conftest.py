@@ -28,7 +28,7 @@ from part6.manifest import Manifest
 from part6.registry import HASH_TAG, MODEL_HASH_TAG, SNAPSHOT
 from part6.settings import Settings
 from tests.apis import Api, running_api
-from tests.conftest import SHARED_HOME
+from tests.conftest import SHARED_HOME, Database
 from tests.part6.model_folders import put_in
 
 if TYPE_CHECKING:
@@ -295,12 +295,8 @@ def registry(mlflow_server: "Mlflow", postgres: "Server", run_module: "RunModule
             name, database = new_name(), new_name()
             with postgres.connect() as connection:
                 connection.execute(f"CREATE DATABASE {database}")
-            environ = mlflow_server.environ | {
-                "POSTGRES_HOST": "127.0.0.1",
-                "POSTGRES_PORT": str(postgres.port),
-                "POSTGRES_DB": database,
-                "MODEL_NAME": name,
-            }
+            environ = mlflow_server.environ | Database(postgres, database).environ
+            environ["MODEL_NAME"] = name
             run_module("part6.seed_database", "--rows", "300", env=environ, check=True)
             for kernel in ("rbf", "linear"):
                 options = ("--model-name", name, "--rows", "300", "--kernel", kernel)

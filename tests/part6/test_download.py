@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tests.conftest import RunModule
 
 DOWNLOAD = "part6.download_model"
+TRAIN = "part6.save_model_to_registry"
 Download = Callable[..., Manifest]
 
 
@@ -150,7 +151,7 @@ def test_what_is_not_there_is_told_with_what_is_there(
 ) -> None:
     with pytest.raises(WorkFailedError, match=r"has no alias 'nobody' \(there: .*champion \(ver"):
         download(alias="nobody")
-    with pytest.raises(WorkFailedError, match=r"has no version 999 \(newest there: [\d, ]+\)"):
+    with pytest.raises(WorkFailedError, match=r"has no version 999 \(newest there: \d+(, \d+)+\)"):
         download(version=999)
     with pytest.raises(WorkFailedError, match=f"run {'a' * 32} made no version") as unknown:
         download(run_id="a" * 32)
@@ -480,6 +481,18 @@ def test_the_manifest_is_readable_by_others_and_says_the_libraries(
     assert set(json.loads(file.read_text())["libraries"]) == {
         "numpy", "onnxruntime", "scikit-learn", "skl2onnx", "skops",
     }  # fmt: skip
+
+
+def test_a_new_version_leaves_the_champion_and_says_so(
+    registry: Registry, run_module: "RunModule"
+) -> None:
+    options = ("--model-name", registry.name, "--rows", "300")
+    done = run_module(TRAIN, *options, env=registry.environ, check=True)
+
+    assert f"champion: {registry.name} version 1 stays; --promote moves it" in done.stdout
+    done = run_module(TRAIN, *options, "--kernel", "quad", env=registry.environ)
+    wanted = "error: Invalid value for '--kernel': 'quad' is not one of 'rbf', 'linear', 'poly'.\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
 
 
 def test_rows_of_one_class_teach_nothing_and_are_refused(

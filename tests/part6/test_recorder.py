@@ -324,7 +324,7 @@ def test_a_database_that_hangs_slows_no_request_and_holds_up_no_stop_for_long(
         assert api.client.post("/predict", json=FLOWER).status_code == 200
         took.append(time.monotonic() - begun)
         time.sleep(0.005)
-    assert sorted(took)[190] < 1, took
+    assert sorted(took)[190] < 0.1, took
     assert api.metric("iris_predictions_recorded_total") == 1
     assert api.metric("iris_predictions_waiting") == 150
     assert api.metric("iris_predictions_dropped_total") == 50
@@ -332,6 +332,6 @@ def test_a_database_that_hangs_slows_no_request_and_holds_up_no_stop_for_long(
     begun = time.monotonic()
     api.terminate()
     api.wait()
-    assert time.monotonic() - begun < recorder.DRAIN_SECONDS + 20
+    assert time.monotonic() - begun < recorder.DRAIN_SECONDS + 5
     assert "predictions lost: the database did not take them" in api.log.read_text()
     assert "rows=150" in api.log.read_text()

@@ -126,7 +126,7 @@ def test_a_client_that_stalls_is_told_408_and_holds_up_the_stop_no_longer_than_t
         assert b"not complete after 10 s" in answer
     api.wait()
 
-    assert BODY_SECONDS - 1 < time.monotonic() - begun < 2 * BODY_SECONDS
+    assert BODY_SECONDS - 1 < time.monotonic() - begun < BODY_SECONDS + 5
 
 
 def test_a_stalled_client_is_answered_408_while_the_server_goes_on(
@@ -147,7 +147,7 @@ def test_a_stalled_client_is_answered_408_while_the_server_goes_on(
         except BlockingIOError:
             continue
     assert answer.startswith(b"HTTP/1.1 408")
-    assert BODY_SECONDS - 1 < time.monotonic() - begun < 2 * BODY_SECONDS
+    assert BODY_SECONDS - 1 < time.monotonic() - begun < BODY_SECONDS + 3
     assert api.client.post("/predict", json=FLOWER).status_code == 200
 
 
@@ -173,4 +173,4 @@ def test_a_client_that_never_reads_its_answers_does_not_hold_up_the_stop(
     api.terminate()
     api.wait()
 
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 25
