@@ -53,7 +53,9 @@ START_SECONDS = 180.0
 
 
 def measure(
-    only: Annotated[str, typer.Option(help=f"Some of {','.join(PARTS)}.")] = ",".join(PARTS),
+    only: Annotated[
+        str, typer.Option(help=f"Some of {', '.join(PARTS)}.", show_default="all")
+    ] = ",".join(PARTS),
     with_peers: Annotated[bool, typer.Option("--peers/--no-peers", help="The others too.")] = True,
     repeat: Annotated[int, typer.Option(min=1, help="Repetitions of each measurement.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of a repetition.")] = 5.0,

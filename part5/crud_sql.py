@@ -20,7 +20,7 @@ from part5.limits import BodyLimit
 from part5.preconditions import IF_MATCH, KnownVersions
 from part5.problems import BODY, ProblemError, documented
 from part5.settings import settings_or_exit
-from part5.startup import OneLineStart
+from part5.startup import OneLineStart, stop_signal
 from part5.user_store import ChangedError, NameTakenError, User, UserStore
 from part5.users import Page, UserId, UserIn, UserOut
 
@@ -31,9 +31,9 @@ settings = settings_or_exit()
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the database before the first request; close it after the last one is answered."""
-    app.state.users = await run_in_threadpool(
-        UserStore, settings.users_database_url.get_secret_value(), settings.db_wait_seconds
-    )
+    url = settings.users_database_url.get_secret_value()
+    with stop_signal() as stopped:
+        app.state.users = await run_in_threadpool(UserStore, url, settings.db_wait_seconds, stopped)
     yield
     app.state.users.close()
 

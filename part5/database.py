@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import stamina
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -19,18 +20,26 @@ log = logging.getLogger("uvicorn.error")  # in uvicorn's own form, among its own
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
-def open_database(url: str, wait_seconds: float, prepare: Callable[[Connection], None]) -> Engine:
+def open_database(
+    url: str, wait_seconds: float, prepare: Callable[[Connection], None], stopped: Event
+) -> Engine:
     """Connect, waiting up to `wait_seconds` for a server to answer, and run `prepare` once.
 
     Raises:
-        StartError: nobody answered in time, the login was refused or the file cannot be used.
+        StartError: nobody answered in time or before `stopped` was set, the login was refused or
+            the file cannot be used.
     """
     place = make_url(url)
     sqlite = place.get_backend_name() == "sqlite"
     engine = _sqlite(place) if sqlite else _postgresql(place)
     stamina.instrumentation.set_on_retry_hooks([])  # the line below says it
     attempts = stamina.retry_context(
-        on=_waiting_helps, attempts=None, timeout=wait_seconds, wait_initial=0.1, wait_max=2.0
+        on=lambda exc: _waiting_helps(exc) and not stopped.is_set(),
+        attempts=None,
+        timeout=wait_seconds,
+        wait_initial=0.1,
+        wait_max=0.5,  # the longest that a stop is put off
+        wait_jitter=0.1,
     )
     try:
         for attempt in attempts:
@@ -41,6 +50,8 @@ def open_database(url: str, wait_seconds: float, prepare: Callable[[Connection],
                     prepare(connection)
     except (DatabaseError, InterfaceError) as exc:
         engine.dispose()
+        if stopped.is_set():
+            raise StartError(f"interrupted while {_name(place)} did not answer") from exc
         raise StartError(_explain(exc, place, wait_seconds)) from exc
     except StartError:
         engine.dispose()

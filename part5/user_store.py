@@ -1,6 +1,7 @@
 """Users in a database: SQLite in a file, or PostgreSQL, by the same code."""
 
 from collections.abc import Collection, Sequence
+from threading import Event
 
 from sqlalchemy import (
     BigInteger,
@@ -59,13 +60,13 @@ class ChangedError(Exception):
 class UserStore:
     """The users of one database; every method is one transaction."""
 
-    def __init__(self, url: str, wait_seconds: float = 10.0) -> None:
-        """Open it.
+    def __init__(self, url: str, wait_seconds: float = 10.0, stopped: Event | None = None) -> None:
+        """Open it; `stopped` ends the wait for a server that does not answer yet.
 
         Raises:
             StartError: the database does not answer, or its table `users` is another one.
         """
-        self._engine = open_database(url, wait_seconds, _create_table)
+        self._engine = open_database(url, wait_seconds, _create_table, stopped or Event())
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
 
     def close(self) -> None:

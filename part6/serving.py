@@ -169,8 +169,8 @@ class Serving:
                 answer = await client.get(ALIAS_PATH, params={"name": name, "alias": alias})
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise WorkFailedError(
-                f"no MLflow at {uri} ({type(exc).__name__}); start it, or correct "
-                "MLFLOW_TRACKING_URI"
+                f"no MLflow at {uri} ({type(exc).__name__}); start it with `uv run course up "
+                "part6`, or with compose, or correct MLFLOW_TRACKING_URI"
             ) from exc
         except (ImportError, OSError, ValueError) as exc:  # of a proxy, a certificate, a port
             raise WorkFailedError(

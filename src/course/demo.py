@@ -144,13 +144,13 @@ def _say_what_next(
     running = {n: each for n, each in addresses.items() if stays or n in ran_before} | {**apis}
     stopped = {n: each for n, each in addresses.items() if n not in running}
     if running:
-        console.print("\nThese servers run; open:")
+        console.print("\nThese servers run:")
         _list_addresses(console, running)
     if stopped:
-        console.print("\nThese servers are stopped; after")
-        console.print("  uv run course up", style="cyan")
-        console.print("open:")
+        console.print("\nThese servers are stopped:")
         _list_addresses(console, stopped)
+        console.print("to have them back:")
+        console.print("  uv run course up", style="cyan")
     console.print(
         "\nGo on with part1/README.md. To see the very numbers of the lessons, empty the database "
         "first:",

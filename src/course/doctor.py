@@ -18,6 +18,7 @@ from course.config import load_config
 from course.errors import CourseError
 from course.home import Home, find_home
 from course.services import make_services
+from course.steps import API_PORT
 from course.supervisor import NEEDED_DISK
 
 # They change how a client talks, not to whom.
@@ -156,6 +157,16 @@ def _ports(home: Home) -> Iterator[Finding]:
                 f"`course up` gives {name} another port and writes it to .env; stop that program "
                 f"to have {port}",
             )
+    if ports.is_free(API_PORT):
+        yield Finding(f"port {API_PORT}", Verdict.GOOD, "free for the APIs of the lessons")
+    else:
+        yield Finding(
+            f"port {API_PORT}",
+            Verdict.NOTE,
+            f"held by {ports.holder(API_PORT)}",
+            "the lessons' APIs listen there: stop that program, or give `uvicorn` another --port "
+            "and ask there",
+        )
 
 
 def _variables() -> Iterator[Finding]:

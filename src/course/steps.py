@@ -129,10 +129,10 @@ STEPS = (
     ),
     Step(
         part="part6",
-        title="find the drift",
+        title="find the drift, which ends with exit status 1 for a scheduler to see",
         command="uv run python -m part6.monitor",
         shows=r" drift |^report|^error: drift",
-        facts={"drift found": r"drift in (\w+) "},
+        facts={"drift found": r"error: drift in (.+?), in each"},
         exit_status=1,
     ),
 )

@@ -3,6 +3,9 @@
 import re
 import socket
 
+import pytest
+
+from course import doctor
 from tests.course.conftest import HOLDER, Course
 
 
@@ -39,3 +42,19 @@ def test_a_setting_that_cannot_be_used_is_bad(course: Course) -> None:
     assert done.returncode == 1
     assert "MLFLOW_PORT is 'five'" in done.stdout
     course.home.env_file.unlink()
+
+
+def test_a_held_port_of_the_lessons_apis_is_named(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        monkeypatch.setattr(doctor, "API_PORT", port)
+        held_now = {finding.subject: finding for finding in doctor.look(course.home)}
+    free_now = {finding.subject: finding for finding in doctor.look(course.home)}
+
+    finding = held_now[f"port {port}"]
+    assert finding.verdict is doctor.Verdict.NOTE
+    assert HOLDER in finding.found
+    assert "another --port" in finding.remedy
+    assert free_now[f"port {port}"].verdict is doctor.Verdict.GOOD

@@ -1,8 +1,11 @@
 """`crud_sql` without its database: it waits, says what is wrong in one line, and recovers."""
 
 import contextlib
+import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,9 +15,10 @@ from starlette.testclient import TestClient
 from part5.settings import BadSettingError, Settings, load_settings
 from part5.startup import StartError
 from part5.user_store import UserStore
-from tests.conftest import Database, StartProxy, run_as_module
+from tests.conftest import ROOT, Database, StartProxy, clean_environment, run_as_module
 from tests.faults import Proxy
 from tests.part5.conftest import OpenApi, on_psycopg
+from tests.waiting import PATIENCE, wait_for
 
 ADA = {"name": "ada", "nickname": "countess"}
 
@@ -105,6 +109,37 @@ def test_a_start_without_a_database_ends_with_the_command_that_starts_one() -> N
         f"ERROR:    no PostgreSQL at 127.0.0.1:{port} after 0.3 s; start it with `uv run course up "
         "part5`, or with `docker compose up -d --wait postgres-server` in part5/"
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_that_waits_for_a_database_can_be_interrupted(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    log = tmp_path / "api.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "part5.crud_sql:app", "--port=1"],
+            cwd=ROOT,
+            env=clean_environment()
+            | {"USERS_DATABASE_URL": f"postgresql://u:geheim@127.0.0.1:{port}/d"}
+            | {"DB_WAIT_SECONDS": str(2 * PATIENCE)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for(lambda: "waiting for PostgreSQL" in log.read_text(), log.read_text)
+        process.send_signal(number)
+        assert process.wait(PATIENCE) == 3
+    finally:
+        process.kill()
+        process.wait()
+
+    printed = log.read_text()
+    assert f"interrupted while PostgreSQL at 127.0.0.1:{port} did not answer" in printed
+    assert "Traceback" not in printed
+    assert "geheim" not in printed
 
 
 def test_a_setting_that_cannot_be_used_ends_in_one_line() -> None:
