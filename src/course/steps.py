@@ -129,7 +129,7 @@ STEPS = (
     ),
     Step(
         part="part6",
-        title="find the drift, which ends with exit status 1 for a scheduler to see",
+        title="find the drift (exit status 1)",
         command="uv run python -m part6.monitor",
         shows=r" drift |^report|^error: drift",
         facts={"drift found": r"error: drift in (.+?), in each"},
