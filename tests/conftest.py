@@ -43,6 +43,13 @@ OURS = (
     "DB_WAIT",
     "USERS_",
     "MAX_BODY",
+    "CHAT_",
+    "DATABASE_URL",
+    "DEMO_",
+    "DRAIN_",
+    "LLM_",
+    "ON_DISCONNECT",
+    "TUTOR_",
     "PYTEST_",
     "PYTHONDONTWRITE",
 )

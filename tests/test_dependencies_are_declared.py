@@ -13,12 +13,22 @@ from tests.imports import imports_of, python_files
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+# A part may have more than one image, and then a group for each: part7 and part7-demo.
 GROUPS = {"src": PYPROJECT["project"]["dependencies"]} | {
-    folder.name: PYPROJECT["dependency-groups"][match.group()]
+    folder.name: [
+        requirement
+        for group, requirements in PYPROJECT["dependency-groups"].items()
+        if group.partition("-")[0] == match.group()
+        for requirement in requirements
+    ]
     for folder in sorted(ROOT.glob("part*/"))
     if (match := re.match(r"part\d+", folder.name))
 }
-OURS = {folder.name for folder in (*ROOT.glob("part*/"), *(ROOT / "src").glob("*/"))}
+# Packages: a part's folder itself or, where its name has a hyphen, those that it holds.
+OURS = {
+    folder.name
+    for folder in (*ROOT.glob("part*/"), *(ROOT / "src").glob("*/"), *ROOT.glob("part*-*/*/"))
+}
 
 
 def undeclared(folder: Path, requirements: Iterable[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ EXPORT = ("export", "--no-emit-project", "--no-header", "--quiet")
 PARTS = sorted(
     group
     for group in tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    if group.startswith("part")
+    if re.fullmatch(r"part\d+", group)
 )
 # What each exported file is made of, as options of `uv export`.
 FILES = {"requirements.lock": ()} | {
@@ -23,6 +23,7 @@ FILES = {"requirements.lock": ()} | {
     for group in PARTS
     for folder in sorted(ROOT.glob(f"{group}*/"))
 }
+FILES["part7-llm-serving/demo/requirements.txt"] = ("--only-group", "part7-demo")
 ADDRESS = re.compile(r"https?:|file:|--(extra-)?index-url|--find-links|^-[if]\b", re.MULTILINE)
 
 

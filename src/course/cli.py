@@ -81,6 +81,17 @@ def logs(
 
 
 @app.command()
+def pid(
+    name: Annotated[str, typer.Argument(help="A service, as `course status` names it.")],
+    debug: DebugOption = False,
+) -> None:
+    """Print the process id of a server, for `kill`."""
+    from course.stack_view import show_pid
+
+    show_pid(name)
+
+
+@app.command()
 def doctor(debug: DebugOption = False) -> None:
     """Look at this machine and say what to do about what is in the way."""
     from course.doctor import examine

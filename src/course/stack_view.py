@@ -6,7 +6,8 @@ import time
 from rich.console import Console
 from rich.markup import escape
 
-from course.errors import CourseUsageError
+from course import processes
+from course.errors import CourseError, CourseUsageError
 from course.home import find_home
 from course.services import SERVICES, named, suggestion
 from course.starting import Started
@@ -64,15 +65,20 @@ def show_status() -> None:
             console.print(f"[yellow]![/] {row.name}: {escape(row.problem)}", highlight=False)
 
 
+def show_pid(name: str) -> None:
+    """The process id of a service that runs."""
+    _check_service(name)
+    record = processes.running(find_home(), name)
+    if record is None:
+        raise CourseError(f"{name} does not run; start it with `uv run course up {name}`")
+    print(record.pid)
+
+
 def show_log(name: str | None, *, follow: bool, lines: int) -> None:
     """The last `lines` lines of a log; with `follow`, what comes after them until Ctrl-C."""
     if name is None:
         raise CourseUsageError(f"say whose log: {', '.join(SERVICES)}")
-    if name not in SERVICES:
-        raise CourseUsageError(
-            f"there is no service {name!r}{suggestion(name, SERVICES)}; "
-            f"services: {', '.join(SERVICES)}"
-        )
+    _check_service(name)
     path = find_home().log(name)
     if not path.exists():
         raise CourseUsageError(f"{name} has not run yet; start it with `uv run course up {name}`")
@@ -106,3 +112,11 @@ def start_line(news: Started) -> str:
 def _short(path: str) -> str:
     relative = os.path.relpath(path)
     return relative if len(relative) < len(path) else path
+
+
+def _check_service(name: str) -> None:
+    if name not in SERVICES:
+        raise CourseUsageError(
+            f"there is no service {name!r}{suggestion(name, SERVICES)}; "
+            f"services: {', '.join(SERVICES)}"
+        )

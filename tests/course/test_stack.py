@@ -6,21 +6,22 @@ import urllib.request
 import psycopg
 import pytest
 
+from course.services import SERVICES
 from tests.course.conftest import HOLDER, Course, posix_only
 
 
 def test_up_starts_every_server_and_down_leaves_no_process(course: Course) -> None:
     printed = course.ok("up")
 
-    for service in ("postgres-server", "mlflow-artifact-store", "mlflow-server"):
+    for service in SERVICES:
         assert f"✓ {service}" in printed
     with urllib.request.urlopen(f"http://localhost:{course.variables['MLFLOW_PORT']}/") as page:
         assert b"<title>MLflow</title>" in page.read()
-    assert course.ok("status").count("running") == 3
+    assert course.ok("status").count("running") == len(SERVICES)
 
     course.ok("down")
     assert course.nothing_is_left()
-    assert course.ok("status").count("stopped") == 3
+    assert course.ok("status").count("stopped") == len(SERVICES)
 
 
 def test_up_a_second_time_reuses_what_runs(course: Course) -> None:
@@ -35,7 +36,7 @@ def test_a_part_starts_only_what_it_needs(course: Course) -> None:
     course.ok("up", "part1")
     status = course.ok("status")
     assert "postgres-server        running" in status
-    assert status.count("stopped") == 2
+    assert status.count("stopped") == len(SERVICES) - 1
 
 
 def test_two_ups_at_once_start_one_server(course: Course) -> None:
@@ -119,3 +120,17 @@ def test_another_users_postgres_is_not_taken_for_ours(
         assert other.pid("postgres-server")
     finally:
         other.ok("down", "--wipe")
+
+
+def test_pid_prints_the_process_id_of_a_server_that_runs(course: Course) -> None:
+    course.ok("up", "part1")
+
+    assert course.ok("pid", "postgres-server") == f"{course.pid('postgres-server')}\n"
+    stopped = course.run("pid", "chat-server")
+    assert (stopped.returncode, stopped.stdout) == (1, "")
+    assert (
+        "chat-server does not run; start it with `uv run course up chat-server`" in stopped.stderr
+    )
+    unknown = course.run("pid", "chat")
+    assert unknown.returncode == 2
+    assert "did you mean chat-server?" in unknown.stderr

@@ -6,13 +6,15 @@ from course.config import Config
 from course.errors import CourseUsageError
 from course.home import Home
 from course.services.base import Service
+from course.services.chat_server import ChatServer
 from course.services.mlflow_server import MlflowServer
 from course.services.object_store import ObjectStore
 from course.services.postgres import Postgres
+from course.services.tutor import Tutor
 
 # In start order: a service comes after those it needs.
 SERVICES: dict[str, type[Service]] = {
-    kind.name: kind for kind in (Postgres, ObjectStore, MlflowServer)
+    kind.name: kind for kind in (Postgres, ObjectStore, MlflowServer, Tutor, ChatServer)
 }
 
 # What each part's lesson needs; a part's issue adds its line.
@@ -22,6 +24,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "part3": (Postgres.name, ObjectStore.name, MlflowServer.name),
     "part5": (Postgres.name,),
     "part6": (Postgres.name, ObjectStore.name, MlflowServer.name),
+    "part7": (Tutor.name, ChatServer.name),
 }
 
 

@@ -1,0 +1,114 @@
+"""An answer of a model server while it arrives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+from serve.core.errors import ModelAwayError, ModelCutError, ModelError, ModelSlowError
+from serve.core.sse import DONE, EventReader
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text that has arrived together, and in how many chunks: tokens, for most servers."""
+
+    text: str
+    chunks: int
+
+
+class Answer:
+    """Iterate over its pieces; afterwards `finish_reason` and `usage` are known."""
+
+    def __init__(self, url: str, response: aiohttp.ClientResponse, idle_seconds: float) -> None:
+        self.finish_reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self._url = url
+        self._response = response
+        self._idle_seconds = idle_seconds
+        self._events = EventReader()
+        self._first: Piece | None = None
+        self._ended = False
+
+    async def wait_for_first(self) -> None:
+        """Read until there is a token, or the end."""
+        while self._first is None and not self._ended:
+            self._first = await self._read()
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """The pieces.
+
+        Raises:
+            ModelError: it broke off, stood still, or is no answer.
+        """
+        if self._first is not None:
+            yield self._first
+        with cut_as_model_error(self._url):
+            while not self._ended:
+                try:
+                    async with asyncio.timeout(self._idle_seconds):
+                        piece = await self._read()
+                except TimeoutError:
+                    raise ModelSlowError(
+                        f"{self._url} sent nothing for {self._idle_seconds:g} s"
+                    ) from None
+                if piece is not None:
+                    yield piece
+
+    def close(self) -> None:
+        """Tell the model server that nobody listens any more, or keep a connection that is done."""
+        if self._ended:
+            self._response.release()
+        else:
+            self._response.close()
+
+    async def _read(self) -> Piece | None:
+        """What the next bytes hold; several chunks come together when there is much to do."""
+        received = await self._response.content.readany()
+        if not received:
+            self._ended = True
+            if self.finish_reason is None:
+                raise ModelCutError(f"{self._url} ended its answer before it was complete")
+            return None
+        texts = []
+        for data in self._events.feed(received):
+            if data == DONE:
+                if self.finish_reason is None:
+                    raise ModelError(f"{self._url} said that it was done, but not why")
+                self._ended = True
+                break
+            if text := self._text(data):
+                texts.append(text)
+        return Piece("".join(texts), len(texts)) if texts else None
+
+    def _text(self, data: bytes) -> str:
+        try:
+            chunk = orjson.loads(data)
+            if "error" in chunk:
+                raise ModelError(f"{self._url}: {chunk['error']['message']}"[:300])
+            if chunk.get("usage"):
+                self.usage = dict(chunk["usage"])
+            if not chunk["choices"]:
+                return ""
+            choice = chunk["choices"][0]
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            return choice["delta"].get("content") or ""
+        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError) as exc:
+            raise ModelError(f"{self._url} sent a chunk that cannot be read") from exc
+
+
+@contextmanager
+def cut_as_model_error(url: str) -> Iterator[None]:
+    """Say in the domain's words how a connection failed."""
+    try:
+        yield
+    except aiohttp.ClientConnectorError as exc:
+        raise ModelAwayError(f"no model server at {url} ({exc.strerror or exc})") from exc
+    except aiohttp.ConnectionTimeoutError as exc:
+        raise ModelAwayError(f"no model server at {url}: it takes no connection") from exc
+    except (aiohttp.ClientError, ConnectionError) as exc:
+        raise ModelCutError(f"the connection to {url} broke off") from exc

@@ -1,0 +1,1 @@
+"""The only SQL. Every function takes a session, flushes if it must, and never commits."""

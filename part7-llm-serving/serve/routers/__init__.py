@@ -1,0 +1,1 @@
+"""Thin: a request becomes a call, and what comes back becomes an answer."""

@@ -1,0 +1,187 @@
+"""/api/v1/conversations/{conversation_id}/messages: turns."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Path, Request, Response, status
+from sqlalchemy.orm import Session
+
+from serve.core.problems import BODY, documented
+from serve.core.streaming import EventStream, until_gone
+from serve.cruds import messages
+from serve.routers.dependency import ChatDep, Db, Running, StateDep
+from serve.schemas.common import Id
+from serve.schemas.message import FeedbackIn, MessageIn, MessageOut, RegenerateIn, TurnOut
+from serve.services.chat import Turn
+from serve.services.events import reply_events, turn_events
+
+router = APIRouter(prefix="/conversations/{conversation_id}/messages", tags=["messages"])
+ConversationId = Annotated[Id, Path()]
+MessageId = Annotated[Id, Path()]
+EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The reply's events, or a reply that was there", "content": EVENTS},
+    201: {"description": "The turn, with the whole reply"},
+}
+MODEL = documented(502, 503, 504, 507)
+OnDisconnect = Literal["continue", "cancel"]
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=BODY | STREAM | MODEL | documented(404, 409),
+    response_model=TurnOut,
+)
+async def send(
+    conversation_id: ConversationId,
+    message: MessageIn,
+    request: Request,
+    state: StateDep,
+    idempotency_key: Annotated[
+        str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")
+    ] = None,
+) -> object:
+    """Post a user's message and get the reply, whole or as server-sent events.
+
+    With an `Idempotency-Key`, a retry attaches to the reply that is running, or gets the one that
+    has ended.
+    """
+    turn = await state.chat.send(conversation_id, message.content, idempotency_key)
+    return await _answer(
+        state, request, conversation_id, turn, message.on_disconnect, stream=message.stream
+    )
+
+
+@router.get("/{message_id}", responses=documented(404))
+async def read(conversation_id: ConversationId, message_id: MessageId, db: Db) -> MessageOut:
+    """Return one message."""
+    return MessageOut.model_validate(
+        await db.read(lambda s: messages.get(s, conversation_id, message_id))
+    )
+
+
+@router.get(
+    "/{message_id}/stream",
+    responses=documented(404) | {200: {"description": "Events", "content": EVENTS}},
+)
+async def follow(
+    conversation_id: ConversationId,
+    message_id: MessageId,
+    db: Db,
+    running: Running,
+    last_event_id: Annotated[str | None, Header(description="What the last event had.")] = None,
+) -> EventStream:
+    """Follow a reply from where you were, or from its beginning; a finished one is sent whole."""
+    message = await db.read(lambda s: messages.get(s, conversation_id, message_id))
+    position = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    turn = Turn(message.parent_id or message_id, message_id, running.get(message_id))
+    return EventStream(reply_events(db, conversation_id, turn, position))
+
+
+@router.post("/{message_id}/stop", responses=documented(404, 409, 503, 507))
+async def stop(
+    conversation_id: ConversationId, message_id: MessageId, chat: ChatDep, db: Db
+) -> MessageOut:
+    """End a reply that is running; the text it has stays."""
+    await chat.stop(conversation_id, message_id)
+    return MessageOut.model_validate(
+        await db.read(lambda s: messages.get(s, conversation_id, message_id))
+    )
+
+
+@router.post(
+    "/{message_id}/regenerate",
+    status_code=status.HTTP_201_CREATED,
+    responses=BODY | STREAM | MODEL | documented(404, 409),
+    response_model=TurnOut,
+)
+async def regenerate(
+    conversation_id: ConversationId,
+    message_id: MessageId,
+    wanted: RegenerateIn,
+    request: Request,
+    state: StateDep,
+) -> object:
+    """Ask for another reply beside this one, which stays."""
+    turn = await state.chat.regenerate(conversation_id, message_id)
+    return await _answer(
+        state, request, conversation_id, turn, wanted.on_disconnect, stream=wanted.stream
+    )
+
+
+@router.post(
+    "/{message_id}/edit",
+    status_code=status.HTTP_201_CREATED,
+    responses=BODY | STREAM | MODEL | documented(404, 409),
+    response_model=TurnOut,
+)
+async def edit(
+    conversation_id: ConversationId,
+    message_id: MessageId,
+    message: MessageIn,
+    request: Request,
+    state: StateDep,
+) -> object:
+    """Say something else at the place of this message: a branch, and nothing is overwritten."""
+    turn = await state.chat.edit(conversation_id, message_id, message.content)
+    return await _answer(
+        state, request, conversation_id, turn, message.on_disconnect, stream=message.stream
+    )
+
+
+@router.put("/{message_id}/feedback", responses=BODY | documented(404))
+async def feedback(
+    conversation_id: ConversationId, message_id: MessageId, given: FeedbackIn, db: Db
+) -> MessageOut:
+    """Keep a thumb and a comment with a reply."""
+    values = given.model_dump()
+    return await db.write(
+        lambda s: MessageOut.model_validate(
+            messages.set_feedback(s, conversation_id, message_id, values)
+        )
+    )
+
+
+async def _answer(
+    state: StateDep,
+    request: Request,
+    conversation_id: int,
+    turn: Turn,
+    on_disconnect: OnDisconnect | None,
+    *,
+    stream: bool,
+) -> object:
+    """The reply as events, or whole."""
+    place = f"/api/v1/conversations/{conversation_id}/messages/{turn.reply_id}"
+    policy = on_disconnect or state.settings.on_disconnect
+
+    def leave() -> None:
+        # Who retries with the same key follows the same reply; it ends with the last of them.
+        alone = turn.generation is None or turn.generation.followers == 0
+        if policy == "cancel" and alone:
+            state.generations.stop(turn.reply_id)
+
+    if stream:
+        events = turn_events(state.database, conversation_id, turn)
+        return EventStream(events, leave, headers={"Location": place})
+    if turn.generation is not None:
+        await until_gone(request, turn.generation.wait(), leave)
+        if turn.generation.failure is not None:
+            raise turn.generation.failure
+    whole = await state.database.read(lambda s: _turn(s, conversation_id, turn))
+    headers = {"Location": place}
+    if turn.repeated:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(
+        whole.model_dump_json(),
+        200 if turn.repeated else 201,
+        headers,
+        media_type="application/json",
+    )
+
+
+def _turn(session: Session, conversation_id: int, turn: Turn) -> TurnOut:
+    return TurnOut(
+        message=MessageOut.model_validate(messages.get(session, conversation_id, turn.message_id)),
+        reply=MessageOut.model_validate(messages.get(session, conversation_id, turn.reply_id)),
+    )

@@ -1,0 +1,176 @@
+"""A chat turn: from a request to a reply that is running, or to the one that it already made."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+
+from sqlalchemy.orm import Session
+
+from serve.core.config import Settings
+from serve.core.errors import ConflictError, ServerStoppingError, UnusableError
+from serve.cruds import conversations, messages, turns
+from serve.cruds.turns import Begun, Question, RepeatedError
+from serve.database import Database
+from serve.models import ReplyConfig, Role
+from serve.services.generation import Generation
+from serve.services.generations import Generations
+
+TITLE_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its reply; `generation` is None if the reply has ended, or runs elsewhere."""
+
+    message_id: int
+    reply_id: int
+    generation: Generation | None
+    repeated: bool = False
+
+
+class Chat:
+    """Begins turns and ends them early."""
+
+    def __init__(
+        self, settings: Settings, database: Database, generations: Generations, owner: str
+    ) -> None:
+        self._default = ReplyConfig(model_name=settings.llm_model)
+        self._database = database
+        self._generations = generations
+        self._owner = owner
+        self._beginning: set[asyncio.Task[Turn]] = set()
+
+    async def send(
+        self, conversation_id: int, content: str, idempotency_key: str | None = None
+    ) -> Turn:
+        """Post a user's message after the active leaf, and start its reply.
+
+        Raises:
+            NotFoundError, ConflictError, UnusableError: see `turns.begin`.
+            BusyError: too many replies are running and waiting.
+        """
+        question = Question(
+            content,
+            title_of(content),
+            idempotency_key,
+            sha256(content.encode()).hexdigest() if idempotency_key else None,
+        )
+        begin = partial(
+            turns.begin,
+            conversation_id=conversation_id,
+            question=question,
+            owner=self._owner,
+            default=self._default,
+        )
+        return await self._start(begin)
+
+    async def edit(self, conversation_id: int, message_id: int, content: str) -> Turn:
+        """Say something else at the same place: a branch beside the old message.
+
+        Raises:
+            UnusableError: it is no user's message; otherwise as `send`.
+        """
+        edited = await self._database.read(
+            lambda session: messages.get(session, conversation_id, message_id)
+        )
+        if edited.role != Role.USER:
+            raise UnusableError(f"message {message_id} is not a user's; only those can be edited")
+        begin = partial(
+            turns.begin,
+            conversation_id=conversation_id,
+            question=Question(content, title_of(content)),
+            owner=self._owner,
+            default=self._default,
+            parent_id=edited.parent_id,
+            at_leaf=False,
+        )
+        return await self._start(begin)
+
+    async def regenerate(self, conversation_id: int, reply_id: int) -> Turn:
+        """Start another reply beside an old one, which stays.
+
+        Raises:
+            UnusableError: it is no reply; otherwise as `send`.
+        """
+        reply = await self._database.read(
+            lambda session: messages.get(session, conversation_id, reply_id)
+        )
+        if reply.role != Role.ASSISTANT or reply.parent_id is None:
+            raise UnusableError(f"message {reply_id} is not a reply; only those can be regenerated")
+        begin = partial(
+            turns.begin_again,
+            conversation_id=conversation_id,
+            message_id=reply.parent_id,
+            owner=self._owner,
+            default=self._default,
+        )
+        return await self._start(begin)
+
+    async def start_exchange(self, begin: Callable[..., Begun]) -> Generation:
+        """Keep an exchange of OpenAI's protocol as a conversation, and start its reply.
+
+        Raises:
+            BusyError: too many replies are running and waiting.
+        """
+        turn = await self._start(partial(begin, owner=self._owner))
+        assert turn.generation is not None  # nothing recognises it as a repetition
+        return turn.generation
+
+    async def stop(self, conversation_id: int, reply_id: int) -> None:
+        """End a reply that is running; its text so far stays.
+
+        Raises:
+            ConflictError: it is not running here.
+        """
+        reply = await self._database.read(
+            lambda session: messages.get(session, conversation_id, reply_id)
+        )
+        generation = self._generations.stop(reply_id)
+        if generation is None:
+            raise ConflictError(f"message {reply_id} is {reply.status}: there is nothing to stop")
+        await generation.wait()
+
+    async def remove(self, conversation_id: int) -> None:
+        """Remove a conversation and end what runs in it.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        await self._generations.stop_all_of(conversation_id)
+        await self._database.write(lambda session: conversations.remove(session, conversation_id))
+
+    async def finish_beginning(self) -> None:
+        """Wait for turns that are being written at this moment."""
+        if self._beginning:
+            await asyncio.wait(self._beginning)
+
+    async def _start(self, begin: Callable[[Session], Begun]) -> Turn:
+        """Write the turn, and start its reply; also if the client goes away in between."""
+        beginning = asyncio.create_task(self._begin(begin))
+        self._beginning.add(beginning)
+        beginning.add_done_callback(self._beginning.discard)
+        return await asyncio.shield(beginning)
+
+    async def _begin(self, begin: Callable[[Session], Begun]) -> Turn:
+        if self._generations.stopping:
+            raise ServerStoppingError("the server is stopping; send this again in a moment")
+        ticket = self._generations.gate.reserve()
+        try:
+            begun = await self._database.write(begin)
+        except RepeatedError as exc:
+            ticket.give_back()
+            running = self._generations.get(exc.reply_id)
+            return Turn(exc.message_id, exc.reply_id, running, repeated=True)
+        except BaseException:
+            ticket.give_back()
+            raise
+        generation = self._generations.start(begun, ticket)
+        return Turn(begun.message_id, begun.reply_id, generation)
+
+
+def title_of(content: str) -> str:
+    """A title made of what was said first."""
+    line = " ".join(content.split())
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"

@@ -1,0 +1,102 @@
+"""A reply while it is generated: it belongs to the server, and anybody may follow it."""
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+
+from serve.core.errors import ChatError
+from serve.core.llm_answer import Answer
+from serve.cruds.turns import Begun
+from serve.models import Status
+from serve.services.context import Context
+
+COMMENT_SECONDS = 15.0  # without news, so that no proxy takes a stream for dead
+
+
+class Generation:
+    """Text that grows, and how it ended. Positions count characters from the beginning."""
+
+    def __init__(self, begun: Begun) -> None:
+        self.begun = begun
+        self.begun_at = time.perf_counter()
+        self.status: Status | None = None  # None while it runs
+        self.failure: ChatError | None = None
+        self.trouble: ChatError | None = None  # has ended, and the database does not take it yet
+        self.answer: Answer | None = None
+        self.context: Context | None = None
+        self.chunks = 0
+        self.first_at: float | None = None
+        self.last_at: float | None = None
+        self.followers = 0
+        self.length = 0
+        self._pieces: list[str] = []
+        self._starts: list[int] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(self._pieces)
+
+    def add(self, text: str, chunks: int) -> None:
+        """More text has come."""
+        self.last_at = time.perf_counter()
+        self.first_at = self.first_at or self.last_at
+        self.chunks += chunks
+        self._starts.append(self.length)
+        self._pieces.append(text)
+        self.length += len(text)
+        self._wake()
+
+    def end(self, status: Status, failure: ChatError | None = None) -> None:
+        """It has ended, and the database knows."""
+        self.status = status
+        self.failure = failure
+        self._wake()
+
+    def cannot_be_kept(self, trouble: ChatError) -> None:
+        """It has ended, but how is not in the database yet: followers need not wait for that."""
+        self.trouble = trouble
+        self._wake()
+
+    async def follow(self, position: int = 0) -> AsyncIterator[tuple[str, int]]:
+        """What comes after `position`, and where it ends; "" when nothing has come for long."""
+        self.followers += 1
+        try:
+            while True:
+                if self.length > position:
+                    text = self._since(position)
+                    position = self.length
+                    yield text, position
+                elif self.status is not None or self.trouble is not None:
+                    return
+                else:
+                    changed = self._changed
+                    try:
+                        await asyncio.wait_for(changed.wait(), COMMENT_SECONDS)
+                    except TimeoutError:
+                        yield "", position
+        finally:
+            self.followers -= 1
+
+    async def wait(self) -> None:
+        """Until it has ended.
+
+        Raises:
+            ChatError: the database does not take its end.
+        """
+        while self.status is None:
+            if self.trouble is not None:
+                raise self.trouble
+            await self._changed.wait()
+
+    def _since(self, position: int) -> str:
+        index = bisect_right(self._starts, position) - 1
+        first = self._pieces[index][position - self._starts[index] :]
+        return "".join((first, *self._pieces[index + 1 :]))
+
+    def _wake(self) -> None:
+        # Who waits, waits for this event; who comes now gets a new one.
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

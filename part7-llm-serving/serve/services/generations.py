@@ -1,0 +1,222 @@
+"""The registry of running generations: start, follow, stop, and end each exactly once."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from serve.core import metrics
+from serve.core.config import Settings
+from serve.core.errors import ChatError, DatabaseAwayError, ModelError, ServerStoppingError
+from serve.core.gate import Gate, Ticket
+from serve.core.llm import Asked, LlmClient
+from serve.core.request_id import REQUEST_ID
+from serve.core.tokens import estimate
+from serve.cruds import turns
+from serve.cruds.turns import Begun
+from serve.database import Database
+from serve.models import Status
+from serve.services.context import fit
+from serve.services.generation import Generation
+
+log = structlog.get_logger()
+
+SAVE_SECONDS = 0.25
+AGAIN_SECONDS = 0.5  # between attempts to write how a reply ended
+
+
+@dataclass
+class _Running:
+    """A generation with two tasks: one asks the model and may be cancelled, one sees to the end."""
+
+    generation: Generation
+    producing: asyncio.Task[None]
+    living: asyncio.Task[None]
+    told: Status | None = None  # how to end, if somebody has said so
+    saved: int = 0  # length of the text that the database has
+
+
+class Generations:
+    """All replies that this server generates now."""
+
+    def __init__(self, settings: Settings, database: Database, llm: LlmClient) -> None:
+        self._settings = settings
+        self._database = database
+        self._llm = llm
+        self.gate = Gate(settings.llm_max_running, settings.llm_max_queued)
+        self._running: dict[int, _Running] = {}
+        self.stopping = False
+
+    @property
+    def count(self) -> int:
+        """How many are running or wait for their turn."""
+        return len(self._running)
+
+    def get(self, reply_id: int) -> Generation | None:
+        """A reply that is running here."""
+        running = self._running.get(reply_id)
+        return running.generation if running else None
+
+    def start(self, begun: Begun, ticket: Ticket) -> Generation:
+        """Generate a reply whose turn is in the database and whose place is reserved."""
+        generation = Generation(begun)
+        name = f"reply-{begun.reply_id}"
+        producing = asyncio.create_task(self._produce(generation, ticket), name=name)
+        living = asyncio.create_task(self._live(generation, producing, ticket), name=name)
+        self._running[begun.reply_id] = _Running(generation, producing, living)
+        return generation
+
+    def stop(self, reply_id: int, why: Status = Status.STOPPED) -> Generation | None:
+        """Tell a reply to end; None if it does not run here."""
+        running = self._running.get(reply_id)
+        if running is None:
+            return None
+        if running.told is None:
+            running.told = why
+            running.producing.cancel()
+        return running.generation
+
+    async def stop_all_of(self, conversation_id: int) -> None:
+        """End what runs in a conversation that is about to go."""
+        for reply_id, running in list(self._running.items()):
+            if running.generation.begun.conversation_id == conversation_id:
+                self.stop(reply_id)
+                await running.generation.wait()
+
+    async def drain(self, seconds: float) -> None:
+        """Give running replies a grace period, then end them."""
+        self.stopping = True
+        living = [running.living for running in self._running.values()]
+        if living and seconds:
+            await asyncio.wait(living, timeout=seconds)
+        for reply_id in list(self._running):
+            self.stop(reply_id, Status.INTERRUPTED)
+        if living:
+            await asyncio.wait(living)
+
+    async def keep_saving(self) -> None:
+        """Write the text of all running replies, in one transaction, four times a second."""
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            await self.save_once()
+
+    async def save_once(self) -> None:
+        """Write what has come since the last time."""
+        news = [
+            running
+            for running in self._running.values()
+            if running.generation.length > running.saved
+        ]
+        if not news:
+            return
+        texts = {each.generation.begun.reply_id: each.generation.text for each in news}
+        try:
+            await self._database.write(lambda session: turns.save(session, texts))
+        except DatabaseAwayError as exc:
+            log.warning("the text so far is not saved", replies=len(texts), reason=str(exc))
+            return
+        for running, text in zip(news, texts.values(), strict=True):
+            running.saved = len(text)
+
+    async def _produce(self, generation: Generation, ticket: Ticket) -> None:
+        """Ask the model; raises what ends the answer before its end."""
+        begun = generation.begun
+        async with ticket:
+            window = self._settings.llm_context_tokens
+            generation.context = await fit(begun.history, begun.config, window, self._llm)
+            asked = Asked(generation.context.messages, begun.config, REQUEST_ID.get())
+            async with self._llm.open(asked) as answer:
+                generation.answer = answer
+                async for piece in answer:
+                    generation.add(piece.text, piece.chunks)
+
+    async def _live(
+        self, generation: Generation, producing: asyncio.Task[None], ticket: Ticket
+    ) -> None:
+        """See a reply to its end, whatever happens: exactly one final state, in the database."""
+        await asyncio.wait({producing})
+        ticket.give_back()  # if it was cancelled before it had begun
+        reply_id = generation.begun.reply_id
+        status, failure = self._outcome(reply_id, producing)
+        ours = await self._write_end(generation, status, failure)
+        if ours:
+            metrics.REPLIES.labels(status).inc()
+            _observe(generation)
+        del self._running[reply_id]
+        generation.end(status if ours else Status.INTERRUPTED, failure)
+
+    def _outcome(
+        self, reply_id: int, producing: asyncio.Task[None]
+    ) -> tuple[Status, ChatError | None]:
+        if producing.cancelled():
+            status = self._running[reply_id].told or Status.INTERRUPTED
+            if status is Status.STOPPED:
+                return status, None
+            return status, ServerStoppingError("the server stopped while it answered")
+        exc = producing.exception()
+        if exc is None:
+            return Status.COMPLETE, None
+        if isinstance(exc, ChatError):
+            return Status.FAILED, exc
+        log.error("a reply failed for a reason nobody foresaw", reply=reply_id, exc_info=exc)
+        return Status.FAILED, ChatError("something went wrong in the server; its log says what")
+
+    async def _write_end(
+        self, generation: Generation, status: Status, failure: ChatError | None
+    ) -> bool:
+        """Write the end until the database takes it; False if somebody else has ended it."""
+        reply_id, answer, context = generation.begun.reply_id, generation.answer, generation.context
+        end = partial(
+            turns.finish,
+            reply_id=reply_id,
+            status=status,
+            text=generation.text,
+            finish_reason=answer.finish_reason if answer else None,
+            error=_as_json(failure) if failure else None,
+            usage=_usage(generation),
+            context=context.as_json() if context else None,
+        )
+        while True:
+            try:
+                return await self._database.write(end)
+            except DatabaseAwayError as exc:
+                generation.cannot_be_kept(exc)
+                if self.stopping:
+                    log.error("a reply's end is not kept; the next start ends it", reply=reply_id)
+                    return False
+                log.warning("a reply's end waits for the database", reply=reply_id, why=str(exc))
+                await asyncio.sleep(AGAIN_SECONDS)
+
+
+def _observe(generation: Generation) -> None:
+    if generation.first_at is None or generation.last_at is None:
+        return
+    metrics.FIRST_TOKEN_SECONDS.observe(generation.first_at - generation.begun_at)
+    if generation.chunks > 1:
+        span = generation.last_at - generation.first_at
+        metrics.TOKEN_SECONDS.observe(span / (generation.chunks - 1))
+    usage = _usage(generation)
+    metrics.TOKENS.labels("prompt").inc(usage["prompt_tokens"])
+    metrics.TOKENS.labels("completion").inc(usage["completion_tokens"])
+
+
+def _as_json(failure: ChatError) -> dict[str, str]:
+    kind = failure.kind if isinstance(failure, ModelError) else "server"
+    return {"kind": kind, "detail": str(failure)}
+
+
+def _usage(generation: Generation) -> dict[str, int | bool]:
+    """What the model server counted, or an estimate that says that it is one."""
+    answer, context = generation.answer, generation.context
+    if answer is not None and answer.usage is not None:
+        known = ("prompt_tokens", "completion_tokens", "total_tokens")
+        return {name: int(answer.usage.get(name) or 0) for name in known} | {"estimated": False}
+    prompt = context.tokens if context is not None else 0
+    done = max(generation.chunks, estimate(generation.text)) if generation.length else 0
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": done,
+        "total_tokens": prompt + done,
+        "estimated": True,
+    }
