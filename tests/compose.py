@@ -18,6 +18,8 @@ PORTS = (
     "S3_CONSOLE_PORT",
     "CRUD_API_PORT",
     "MODEL_API_PORT",
+    "TUTOR_PORT",
+    "CHAT_PORT",
 )
 
 

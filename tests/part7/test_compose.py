@@ -1,0 +1,85 @@
+"""Part 7 in containers: asked, killed in the middle of a reply, on PostgreSQL, with llama.cpp."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.compose import Compose
+from tests.part7.servers import Chat, text_of
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+POSTGRESQL = "postgresql+psycopg://myuser:mypassword@postgres-server:5432/mydatabase"
+
+
+@contextmanager
+def chat_in(project: Compose) -> Iterator[Chat]:
+    """A client of the chat server of a project."""
+    chat = Chat(project.ports["CHAT_PORT"])
+    try:
+        yield chat
+    finally:
+        chat.client.close()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_conversation_survives_the_death_of_its_server(
+    compose: Callable[..., Compose], monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    monkeypatch.setenv("TUTOR_TOKENS_PER_SECOND", "20")
+    if database == "postgresql":
+        monkeypatch.setenv("DATABASE_URL", POSTGRESQL)
+        monkeypatch.setenv("COMPOSE_PROFILES", "postgres")
+    project = compose("part7-llm-serving")
+    project.up()
+    states = project.states()
+    assert states.pop("migrate").startswith("exited")
+    assert set(states.values()) == {"running (healthy)"}, states
+    assert project.run("exec", "chat-server", "id", "-u").strip() == "10001"
+
+    with chat_in(project) as chat:
+        assert chat.client.get("/health").json()["models"] == ["course-tutor"]
+        conversation = chat.conversation()
+        with chat.streaming(conversation, "How do I serve a model?") as events:
+            reply = next(events).data["reply_id"]
+            seen = next(events).data["text"]
+            wait_for(lambda: chat.message(conversation, reply)["content"])
+            project.kill("chat-server")
+        project.run("up", "--wait")
+
+        left = chat.message(conversation, reply)
+        assert left["status"] == "interrupted"
+        assert left["content"].startswith(seen)
+        again = chat.post(f"/conversations/{conversation}/messages/{reply}/regenerate").json()
+        assert again["reply"]["status"] == "complete"
+        assert again["reply"]["content"].startswith(left["content"])
+        assert chat.metric("chat_messages_stuck") == 0
+
+
+def test_a_real_model_server_takes_the_tutors_place(
+    compose: Callable[..., Compose], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_BASE_URL", "http://llama-server:8000/v1")
+    monkeypatch.setenv("COMPOSE_PROFILES", "cpu")
+    project = compose("part7-llm-serving")
+    project.up()
+
+    with chat_in(project) as chat:
+        config = chat.post(
+            "/llm-configs", {"name": "short", "model_name": "any", "max_tokens": 40}
+        ).json()
+        conversation = chat.conversation(llm_config_id=config["id"])
+        events = chat.stream(conversation, "Say something.")
+        done = events[-1].data
+        assert done["status"] == "complete", done
+        assert text_of(events) == done["content"]
+        assert done["usage"]["completion_tokens"] <= 40
+        assert not done["usage"]["estimated"]
+
+        long = chat.conversation()
+        with chat.streaming(long, "Go on for a long time.", on_disconnect="cancel") as running:
+            reply = next(running).data["reply_id"]
+            next(running)
+        assert chat.wait_until_ended(long, reply)["status"] in {"stopped", "complete"}
