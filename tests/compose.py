@@ -74,4 +74,5 @@ class Compose:
 
     def down(self) -> None:
         """Remove containers, volumes and the images that were built."""
-        self.run("down", "--volumes", "--remove-orphans", "--rmi", "local", check=False)
+        every = ("--profile", "*")  # also of profiles that the test has left by now
+        self.run(*every, "down", "--volumes", "--remove-orphans", "--rmi", "local", check=False)

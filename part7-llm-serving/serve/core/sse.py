@@ -24,7 +24,7 @@ class EventReader:
         *events, self._rest = text.split(b"\n\n")
         found = []
         for event in events:
-            if event.startswith(b"data: ") and b"\n" not in event:  # what nearly all look like
+            if len(event) > 6 and event.startswith(b"data: ") and b"\n" not in event:  # nearly all
                 found.append(event[6:])
                 continue
             lines = (line for line in event.split(b"\n") if line.startswith(b"data:"))
