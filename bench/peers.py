@@ -25,7 +25,9 @@ SAME = ("numpy", "onnxruntime", "scikit-learn")
 REQUIREMENTS = {
     "mlserver": ("mlserver", "mlserver-sklearn", *HTTP),
     "bentoml": ("bentoml", *HTTP),
+    "litellm": ("litellm[proxy]", *HTTP),
 }
+PREDICTING = {"mlserver", "bentoml"}  # these have to agree with us on the model's libraries
 
 
 class PeerError(Exception):
@@ -41,7 +43,8 @@ def environment(peer: str) -> Path:
     uv = shutil.which("uv")
     if uv is None:
         raise PeerError("not installed: uv is not on the PATH")
-    wanted = [*REQUIREMENTS[peer], *(f"{name}=={version(name)}" for name in SAME)]
+    same = SAME if peer in PREDICTING else ()
+    wanted = [*REQUIREMENTS[peer], *(f"{name}=={version(name)}" for name in same)]
     key = hashlib.sha256(json.dumps([sys.version, wanted]).encode()).hexdigest()[:12]
     folder = ENVIRONMENTS / f"{peer}-{key}"
     complete = folder / "complete"

@@ -4,6 +4,7 @@ uv run python -m serve.main        (from the folder part7-llm-serving)
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -55,6 +56,12 @@ def create_app(settings: Settings) -> FastAPI:
             asyncio.create_task(generations.keep_saving()),
             asyncio.create_task(recovery.look_now_and_then()),
         ]
+        for task in beside:
+            task.add_done_callback(_say_why)
+        # What was imported stays for good. Looking through it for garbage would now and then hold
+        # up every stream, for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         log.info("ready", models=settings.llm_urls, database=database.url.get_backend_name())
         try:
             yield
@@ -84,6 +91,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(CountRequests)
     app.add_middleware(RequestId)
     return app
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    """Log what nobody foresaw: nobody awaits a task that never ends."""
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        log.error("a task of the server has ended", task=task.get_name(), exc_info=exc)
 
 
 async def _chat_error(_: Request, exc: Exception) -> JSONResponse:

@@ -33,6 +33,7 @@ class Answer:
         self._events = EventReader()
         self._first: Piece | None = None
         self._ended = False
+        self._broken: ModelError | None = None  # came together with text, which comes first
 
     async def wait_for_first(self) -> None:
         """Read until there is a token, or the end."""
@@ -68,37 +69,56 @@ class Answer:
 
     async def _read(self) -> Piece | None:
         """What the next bytes hold; several chunks come together when there is much to do."""
+        if self._broken is not None:
+            raise self._broken
         received = await self._response.content.readany()
         if not received:
             self._ended = True
             if self.finish_reason is None:
                 raise ModelCutError(f"{self._url} ended its answer before it was complete")
             return None
-        texts = []
-        for data in self._events.feed(received):
-            if data == DONE:
-                if self.finish_reason is None:
-                    raise ModelError(f"{self._url} said that it was done, but not why")
-                self._ended = True
-                break
-            if text := self._text(data):
-                texts.append(text)
+        texts: list[str] = []
+        try:
+            for data in self._events.feed(received):
+                if data == DONE:
+                    if self.finish_reason is None:
+                        raise ModelError(f"{self._url} said that it was done, but not why")
+                    self._ended = True
+                    break
+                if text := self._text(data):
+                    texts.append(text)
+        except ModelError as exc:
+            if self._first is None or not texts:  # before the first token, asking again may help
+                raise
+            self._broken = exc
         return Piece("".join(texts), len(texts)) if texts else None
 
     def _text(self, data: bytes) -> str:
         try:
             chunk = orjson.loads(data)
-            if "error" in chunk:
-                raise ModelError(f"{self._url}: {chunk['error']['message']}"[:300])
+            if error := chunk.get("error"):
+                raise ModelError(f"{self._url}: {error['message']}"[:300])
             if chunk.get("usage"):
-                self.usage = dict(chunk["usage"])
+                self.usage = _counts(chunk["usage"])
             if not chunk["choices"]:
                 return ""
             choice = chunk["choices"][0]
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            return choice["delta"].get("content") or ""
+            if reason := choice.get("finish_reason"):
+                self.finish_reason = str(reason)[:50]  # what its column holds
+            text = choice["delta"].get("content") or ""
+            return str.replace(text, "\0", "\N{REPLACEMENT CHARACTER}")  # no database stores NUL
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError) as exc:
             raise ModelError(f"{self._url} sent a chunk that cannot be read") from exc
+
+
+def _counts(said: Any) -> dict[str, Any] | None:
+    """The tokens, if they are numbers."""
+    if not isinstance(said, dict):
+        return None
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    counts = {name: said.get(name) or 0 for name in names}
+    usable = all(isinstance(count, int) and count >= 0 for count in counts.values())
+    return counts if usable else None
 
 
 @contextmanager

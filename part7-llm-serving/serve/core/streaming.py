@@ -58,10 +58,10 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def until_gone(
-    request: Request, waiting: Coroutine[Any, Any, None], on_leave: Callable[[], None]
-) -> None:
-    """Wait for something that goes on without the client; tell when the client leaves before."""
+async def until_gone[T](
+    request: Request, waiting: Coroutine[Any, Any, T], on_leave: Callable[[], None] = lambda: None
+) -> T:
+    """Wait for something as long as the client does; tell when it leaves before."""
     done = asyncio.ensure_future(waiting)
     leaving = asyncio.ensure_future(_disconnected(request.receive))
     try:
@@ -71,7 +71,7 @@ async def until_gone(
             await asyncio.wait({done})
             on_leave()
             raise ClientGoneError
-        await done
+        return await done
     finally:
         leaving.cancel()
         await asyncio.wait({leaving})

@@ -43,6 +43,22 @@ def get(session: Session, conversation_id: int, message_id: int) -> ChatMessage:
     return found
 
 
+def pair(session: Session, conversation_id: int, ids: tuple[int, int]) -> list[ChatMessage]:
+    """Two messages of a conversation, in that order.
+
+    Raises:
+        NotFoundError: one of them is gone.
+    """
+    query = select(ChatMessage).where(
+        ChatMessage.conversation_id == conversation_id, ChatMessage.id.in_(ids)
+    )
+    found = {message.id: message for message in session.scalars(query)}
+    for each in ids:
+        if each not in found:
+            raise NotFoundError(f"there is no message {each} in conversation {conversation_id}")
+    return [found[each] for each in ids]
+
+
 def path(session: Session, leaf_id: int | None) -> Sequence[ChatMessage]:
     """The messages from the first one to `leaf_id`."""
     if leaf_id is None:

@@ -42,11 +42,12 @@ async def complete(asked: CompletionIn, request: Request, state: StateDep) -> ob
     counted = bool(asked.stream_options and asked.stream_options.include_usage)
     if asked.store:
         return await _kept(asked, request, state, include_usage=counted)
-    passing = await open_passing(asked, state.llm, state.generations)
+    opening = open_passing(asked, state.llm, state.generations)
+    passing = await until_gone(request, opening)
     shape = Shape(asked.model)
     if asked.stream:
         return EventStream(passing_events(passing, shape, include_usage=counted))
-    text = "".join([piece async for piece in passing.pieces()])
+    text = await until_gone(request, passing.text())
     return shape.whole(text, passing.answer.finish_reason, passing.answer.usage)
 
 

@@ -1,4 +1,4 @@
-"""What routes ask for."""
+"""What routes ask for. All async: FastAPI runs the rest in threads, which costs more than it."""
 
 import asyncio
 from dataclasses import dataclass
@@ -30,38 +30,38 @@ class State:
     loop: asyncio.AbstractEventLoop
 
 
-def get_state(request: Request) -> State:
+async def get_state(request: Request) -> State:
     """All of it."""
     state: State = request.app.state.chat
     return state
 
 
-def get_db(state: Annotated[State, Depends(get_state)]) -> Database:
+async def get_db(state: Annotated[State, Depends(get_state)]) -> Database:
     """The database; each `read` or `write` is one transaction."""
     return state.database
 
 
-def get_llm_client(state: Annotated[State, Depends(get_state)]) -> LlmClient:
+async def get_llm_client(state: Annotated[State, Depends(get_state)]) -> LlmClient:
     """The client of the model servers."""
     return state.llm
 
 
-def get_chat(state: Annotated[State, Depends(get_state)]) -> Chat:
+async def get_chat(state: Annotated[State, Depends(get_state)]) -> Chat:
     """Turns."""
     return state.chat
 
 
-def get_generations(state: Annotated[State, Depends(get_state)]) -> Generations:
+async def get_generations(state: Annotated[State, Depends(get_state)]) -> Generations:
     """The replies that run now."""
     return state.generations
 
 
-def verify_api_key(request: Request, key: Annotated[str | None, Depends(_header)]) -> None:
+async def verify_api_key(request: Request, key: Annotated[str | None, Depends(_header)]) -> None:
     """Let in who has a key."""
     _verify(request, key, "the header X-API-Key does not hold a key of this server", "APIKey")
 
 
-def verify_bearer(
+async def verify_bearer(
     request: Request, login: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Let in who has a key and is an OpenAI client."""

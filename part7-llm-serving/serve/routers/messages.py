@@ -73,7 +73,9 @@ async def follow(
 ) -> EventStream:
     """Follow a reply from where you were, or from its beginning; a finished one is sent whole."""
     message = await db.read(lambda s: messages.get(s, conversation_id, message_id))
-    position = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    # Python turns no more than 4,300 digits into a number, and 18 are beyond any text's end.
+    place = last_event_id or ""
+    position = int(place[:18]) if place.isdecimal() else 0
     turn = Turn(message.parent_id or message_id, message_id, running.get(message_id))
     return EventStream(reply_events(db, conversation_id, turn, position))
 
@@ -181,7 +183,8 @@ async def _answer(
 
 
 def _turn(session: Session, conversation_id: int, turn: Turn) -> TurnOut:
+    ids = (turn.message_id, turn.reply_id)
+    message, reply = messages.pair(session, conversation_id, ids)
     return TurnOut(
-        message=MessageOut.model_validate(messages.get(session, conversation_id, turn.message_id)),
-        reply=MessageOut.model_validate(messages.get(session, conversation_id, turn.reply_id)),
+        message=MessageOut.model_validate(message), reply=MessageOut.model_validate(reply)
     )

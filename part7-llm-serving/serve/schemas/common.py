@@ -19,7 +19,13 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-Title = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Storable = AfterValidator(_storable)
+Text = Annotated[str, Storable]
+# The constraints come first: after the validator, they would count the blanks that are stripped.
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), Storable
+]
+Title = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Storable
+]
 Content = Annotated[Text, StringConstraints(min_length=1, max_length=200_000)]

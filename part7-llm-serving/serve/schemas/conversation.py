@@ -5,10 +5,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
-from serve.schemas.common import Id, Text, Title
+from serve.schemas.common import Id, Storable, Title
 from serve.schemas.message import MessageOut
 
-SessionId = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+SessionId = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), Storable
+]
 
 
 class ConversationIn(BaseModel):

@@ -12,9 +12,11 @@ from pydantic import (
     model_validator,
 )
 
-from serve.schemas.common import Name, Text
+from serve.schemas.common import Name, Storable, Text
 
-ModelName = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+ModelName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Storable
+]
 SystemPrompt = Annotated[Text, StringConstraints(max_length=50_000)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(gt=0, le=1)]

@@ -41,6 +41,10 @@ class Passing:
             async for piece in self.answer:
                 yield piece.text
 
+    async def text(self) -> str:
+        """All of it."""
+        return "".join([piece async for piece in self.pieces()])
+
 
 def said_in(asked: CompletionIn) -> list[Said]:
     """The messages of a request."""

@@ -29,10 +29,11 @@ class Generation:
         self.first_at: float | None = None
         self.last_at: float | None = None
         self.followers = 0
+        self._woken_at = self.begun_at
         self.length = 0
         self._pieces: list[str] = []
         self._starts: list[int] = []
-        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def text(self) -> str:
@@ -71,12 +72,8 @@ class Generation:
                     yield text, position
                 elif self.status is not None or self.trouble is not None:
                     return
-                else:
-                    changed = self._changed
-                    try:
-                        await asyncio.wait_for(changed.wait(), COMMENT_SECONDS)
-                    except TimeoutError:
-                        yield "", position
+                elif not await self._news():
+                    yield "", position
         finally:
             self.followers -= 1
 
@@ -89,14 +86,29 @@ class Generation:
         while self.status is None:
             if self.trouble is not None:
                 raise self.trouble
-            await self._changed.wait()
+            await self._news()
 
     def _since(self, position: int) -> str:
         index = bisect_right(self._starts, position) - 1
         first = self._pieces[index][position - self._starts[index] :]
         return "".join((first, *self._pieces[index + 1 :]))
 
+    def nudge(self) -> None:
+        """Let followers say that they are still there, if nothing has come for long."""
+        if time.perf_counter() - self._woken_at >= COMMENT_SECONDS:
+            self._wake()
+
+    async def _news(self) -> bool:
+        """Wait for a change; False if it was none. A future costs a third of an Event."""
+        before = (self.length, self.status, self.trouble)
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
+        return before != (self.length, self.status, self.trouble)
+
     def _wake(self) -> None:
-        # Who waits, waits for this event; who comes now gets a new one.
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._woken_at = time.perf_counter()
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)

@@ -100,6 +100,8 @@ class Generations:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
             await self.save_once()
+            for running in self._running.values():
+                running.generation.nudge()
 
     async def save_once(self) -> None:
         """Write what has come since the last time."""
@@ -144,7 +146,8 @@ class Generations:
             metrics.REPLIES.labels(status).inc()
             _observe(generation)
         del self._running[reply_id]
-        generation.end(status if ours else Status.INTERRUPTED, failure)
+        if ours is not None:  # else who follows it knows of the trouble, and it has no end to tell
+            generation.end(status if ours else Status.INTERRUPTED, failure)
 
     def _outcome(
         self, reply_id: int, producing: asyncio.Task[None]
@@ -164,8 +167,11 @@ class Generations:
 
     async def _write_end(
         self, generation: Generation, status: Status, failure: ChatError | None
-    ) -> bool:
-        """Write the end until the database takes it; False if somebody else has ended it."""
+    ) -> bool | None:
+        """Write the end until the database takes it; False if somebody else has ended it.
+
+        None if the server stops and the database does not take it.
+        """
         reply_id, answer, context = generation.begun.reply_id, generation.answer, generation.context
         end = partial(
             turns.finish,
@@ -184,7 +190,7 @@ class Generations:
                 generation.cannot_be_kept(exc)
                 if self.stopping:
                     log.error("a reply's end is not kept; the next start ends it", reply=reply_id)
-                    return False
+                    return None
                 log.warning("a reply's end waits for the database", reply=reply_id, why=str(exc))
                 await asyncio.sleep(AGAIN_SECONDS)
 
