@@ -51,8 +51,8 @@ def page(
         query = query.where(Conversation.id < before)
     if session_id is not None:
         query = query.where(Conversation.session_id == session_id)
-    for word in (q or "").split():
-        query = query.where(Conversation.id.in_(search.conversations_with(session, word)))
+    if words := (q or "").split():
+        query = query.where(Conversation.id.in_(search.conversations_with(session, words)))
     return session.scalars(query).all()
 
 

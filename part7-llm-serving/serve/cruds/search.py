@@ -5,6 +5,8 @@ FTS5, and PostgreSQL pairs of letters in a GIN index. A migration makes them, an
 keeps them up to date; a reply comes in when it has ended.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import Select, column, func, select, table
 from sqlalchemy.orm import Session
 
@@ -13,24 +15,26 @@ from serve.models import ChatMessage, Status
 FTS = table("chat_messages_search", column("rowid"), column("content"))
 
 
-def conversations_with(session: Session, word: str) -> Select[int]:
-    """The ids of conversations with a message that holds `word`."""
-    pattern = f"%{_escaped(word)}%"
+def conversations_with(session: Session, words: Sequence[str]) -> Select[int]:
+    """The ids of conversations with a message that holds all `words`.
+
+    One query for all of them: with one for each, PostgreSQL planned a hundred for ten seconds.
+    """
     chosen = select(ChatMessage.conversation_id).where(ChatMessage.status != Status.STREAMING)
+    content = ChatMessage.content
     if session.get_bind().dialect.name != "sqlite":
         pairs = func.chat_messages_search_pairs
-        return chosen.where(
-            pairs(ChatMessage.content).op("@>")(pairs(word)),
-            ChatMessage.content.ilike(pattern, escape="\\"),
-        )
-    if len(word) < 3:  # FTS5 knows nothing shorter, and many Korean words have two syllables
-        return chosen.where(ChatMessage.content.like(pattern, escape="\\"))
-    quoted = '"' + word.replace('"', '""') + '"'
-    rows = select(FTS.c.rowid).where(FTS.c.content.op("MATCH")(quoted))
-    return chosen.where(ChatMessage.id.in_(rows))
+        chosen = chosen.where(*(pairs(content).op("@>")(pairs(w)) for w in words if len(w) > 1))
+        return chosen.where(*(content.ilike(_pattern(word), escape="\\") for word in words))
+    # FTS5 knows nothing below three letters, and many Korean words have two syllables.
+    chosen = chosen.where(*(content.like(_pattern(w), escape="\\") for w in words if len(w) < 3))
+    if quoted := ['"' + word.replace('"', '""') + '"' for word in words if len(word) >= 3]:
+        rows = select(FTS.c.rowid).where(FTS.c.content.op("MATCH")(" AND ".join(quoted)))
+        chosen = chosen.where(ChatMessage.id.in_(rows))
+    return chosen
 
 
-def _escaped(word: str) -> str:
+def _pattern(word: str) -> str:
     for character in "\\%_":
         word = word.replace(character, f"\\{character}")
-    return word
+    return f"%{word}%"
