@@ -20,6 +20,9 @@ PORTS = (
     "MODEL_API_PORT",
     "TUTOR_PORT",
     "CHAT_PORT",
+    "PROMETHEUS_PORT",
+    "GRAFANA_PORT",
+    "LOKI_PORT",
 )
 
 

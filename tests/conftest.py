@@ -50,6 +50,9 @@ OURS = (
     "LLM_",
     "ON_DISCONNECT",
     "TUTOR_",
+    "PROMETHEUS_",
+    "GRAFANA_",
+    "LOKI_",
     "PYTEST_",
     "PYTHONDONTWRITE",
 )

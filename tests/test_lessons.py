@@ -44,7 +44,12 @@ LAST_SECTIONS = {
 
 # The ports in the blocks. Two lessons may run at once, and somebody may use one on this machine, so
 # that each learner has others: the value of the variable takes the place of the number.
-PORTS = {"8000": "CRUD_API_PORT", "8001": "TUTOR_PORT", "8080": "CHAT_PORT"}
+PORTS = {
+    "8000": "CRUD_API_PORT",
+    "8001": "TUTOR_PORT",
+    "8080": "CHAT_PORT",
+    "9090": "PROMETHEUS_PORT",
+}
 PORT = re.compile(rf"\b({'|'.join(PORTS)})\b")
 
 
@@ -58,6 +63,8 @@ def learner(tmp_path: Path) -> Iterator[Course]:
     course = Course(tmp_path)
     port = str(ports.choose(random.randint(20_000, 32_000)))
     course.variables |= {"CRUD_API_PORT": port, "MODEL_API_PORT": port}
+    for name in ("PROMETHEUS_PORT", "GRAFANA_PORT", "LOKI_PORT"):
+        course.variables[name] = str(ports.choose(random.randint(20_000, 32_000)))
     course.variables["MODEL_API_URL"] = f"http://localhost:{port}"
     course.variables["USERS_DATABASE_URL"] = f"sqlite:///{tmp_path}/users.db"
     yield course

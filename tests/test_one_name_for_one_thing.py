@@ -77,6 +77,10 @@ VARIABLES = {
     "LLM_BREAKER_SECONDS": "10",
     "ON_DISCONNECT": "continue",
     "DRAIN_SECONDS": "10",
+    "PROMETHEUS_PORT": "9090",
+    "GRAFANA_PORT": "3000",
+    "GRAFANA_PASSWORD": "mypassword",
+    "LOKI_PORT": "3100",
 }
 
 # In a container `localhost` is the container, and files belong on a volume.
@@ -94,6 +98,9 @@ PORT_OF = {
     "model-api": {"MODEL_API_PORT": "8000"},
     "tutor": {"TUTOR_PORT": "8001"},
     "chat-server": {"CHAT_PORT": "8080"},
+    "prometheus": {"PROMETHEUS_PORT": "9090"},
+    "grafana": {"GRAFANA_PORT": "3000"},
+    "loki": {"LOKI_PORT": "3100"},
 }
 DATABASE_OF = {
     "postgres-server": {
@@ -139,7 +146,8 @@ def substitutions(file: Path) -> Iterator[tuple[str, str | None]]:
     for name, default in re.findall(
         r"(?<!\$)\$\{(\w+)(?::?-([^}]*))?\}", file.read_text(encoding="utf-8")
     ):
-        yield name, default or None
+        if name != "COMPOSE_PROJECT_NAME":  # which compose sets itself
+            yield name, default or None
 
 
 def part_settings(module: str) -> dict[str, str]:

@@ -1,11 +1,15 @@
 """Part 7 in containers: asked, killed in the middle of a reply, on PostgreSQL, with llama.cpp."""
 
+import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import httpx2
 import pytest
 
 from tests.compose import Compose
+from tests.conftest import ROOT
 from tests.part7.servers import Chat, text_of
 from tests.waiting import wait_for
 
@@ -36,6 +40,8 @@ def test_a_conversation_survives_the_death_of_its_server(
     project.up()
     states = project.states()
     assert states.pop("migrate").startswith("exited")
+    for service in ("grafana", "loki", "alloy"):  # without a health check
+        assert states.pop(service) == "running (no check)"
     assert set(states.values()) == {"running (healthy)"}, states
     assert project.run("exec", "chat-server", "id", "-u").strip() == "10001"
 
@@ -56,6 +62,54 @@ def test_a_conversation_survives_the_death_of_its_server(
         assert again["reply"]["status"] == "complete"
         assert again["reply"]["content"].startswith(left["content"])
         assert chat.metric("chat_messages_stuck") == 0
+
+
+def queries() -> list[str]:
+    """Every PromQL expression of the dashboard."""
+    folder = ROOT / "part7-llm-serving/monitoring/grafana/dashboards"
+    panels = json.loads((folder / "chat-server.json").read_text(encoding="utf-8"))["panels"]
+    found = [
+        target["expr"]
+        for panel in panels
+        for target in panel["targets"]
+        if target["datasource"]["type"] == "prometheus"
+    ]
+    assert len(found) > 15
+    return found
+
+
+def test_every_query_of_the_dashboard_has_an_answer(compose: Callable[..., Compose]) -> None:
+    project = compose("part7-llm-serving")
+    project.up()
+    for file in ("config prometheus.yml", "rules alerts.yml"):
+        what, name = file.split()
+        checked = project.run(
+            "exec", "prometheus", "promtool", "check", what, f"/etc/prometheus/{name}"
+        )
+        assert "SUCCESS" in checked
+    with chat_in(project) as chat:
+        prometheus = httpx2.Client(base_url=f"http://localhost:{project.ports['PROMETHEUS_PORT']}")
+
+        def answers(query: str) -> bool:
+            got = prometheus.get("/api/v1/query", params={"query": query}).json()
+            assert got["status"] == "success", got
+            values = [float(each["value"][1]) for each in got["data"]["result"]]
+            return bool(values) and not any(map(math.isnan, values))
+
+        conversation = chat.conversation()
+        project.kill("tutor")
+        assert (
+            chat.post(f"/conversations/{conversation}/messages", {"content": "?"}).status_code
+            == 503
+        )
+        project.run("up", "--wait")
+
+        def traffic_has_answers() -> bool:
+            chat.stream(chat.conversation(), "What is drift?")
+            return all(map(answers, queries()))
+
+        wait_for(traffic_has_answers, lambda: [q for q in queries() if not answers(q)])
+        prometheus.close()
 
 
 def test_a_real_model_server_takes_the_tutors_place(
