@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.chat = State(
             settings, database, llm, generations, chat, asyncio.get_running_loop()
         )
-        recovery = Recovery(database, lock)
+        recovery = Recovery(database, lock, generations)
         await recovery.end_orphans()
         beside = [
             asyncio.create_task(generations.keep_saving()),
@@ -120,24 +120,28 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._drain_seconds = drain_seconds
-        self._draining: asyncio.Task[None] | None = None
+        self._signals = 0
+        self._draining: list[asyncio.Task[None]] = []
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        """Begin to drain; a second signal does not wait."""
+        """Begin to drain; a second signal ends the grace period, a third one waits for nothing."""
+        self._signals += 1
         state: State | None = getattr(self._app.state, "chat", None)
-        if state is None or self._draining is not None or not self.started:
+        if state is None or self._signals > 2 or not self.started:
             super().handle_exit(sig, frame)  # type: ignore[arg-type]
             return
         state.generations.stopping = True  # /ready fails from now on
-        state.loop.call_soon_threadsafe(self._begin_drain, state.generations, sig)
+        seconds = self._drain_seconds if self._signals == 1 else 0.0
+        state.loop.call_soon_threadsafe(self._begin_drain, state.generations, sig, seconds)
 
-    def _begin_drain(self, generations: Generations, sig: int) -> None:
-        self._draining = asyncio.create_task(self._drain(generations, sig))
+    def _begin_drain(self, generations: Generations, sig: int, seconds: float) -> None:
+        self._draining.append(asyncio.create_task(self._drain(generations, sig, seconds)))
 
-    async def _drain(self, generations: Generations, sig: int) -> None:
-        log.info("stopping", running=generations.count, grace_seconds=self._drain_seconds)
-        await generations.drain(self._drain_seconds)
-        super().handle_exit(sig, None)
+    async def _drain(self, generations: Generations, sig: int, seconds: float) -> None:
+        log.info("stopping", running=generations.count, grace_seconds=seconds)
+        await generations.drain(seconds)
+        if not self.should_exit:  # a second SIGINT would tell uvicorn to cut its clients off
+            super().handle_exit(sig, None)
 
 
 def main() -> None:

@@ -92,3 +92,13 @@ def start_process(fake: Fake, database_url: str, tmp_path: Path) -> Iterator[Sta
             return running.enter_context(chat_process(fake, database_url, tmp_path, **variables))
 
         yield start
+
+
+@pytest.fixture
+def gates(fake: Fake) -> Iterator[set[str]]:
+    """The open gates of the fake model server: none yet, and no scripts but the first."""
+    fake.app.scripts.clear()
+    fake.app.open_gates.clear()
+    yield fake.app.open_gates
+    fake.app.scripts.clear()
+    fake.app.open_gates.clear()

@@ -92,7 +92,7 @@ class LlmClient:
         finally:
             answer.close()
 
-    async def models(self) -> list[dict[str, Any]]:
+    async def models(self) -> list[str]:
         """What the first endpoint that answers calls its models.
 
         Raises:
@@ -104,7 +104,7 @@ class LlmClient:
                 async with asyncio.timeout(self._settings.llm_connect_seconds):
                     async with self._session.get(f"{url}/models", headers=self._headers("")) as got:
                         listed = orjson.loads(await got.read())
-                        return list(listed["data"])
+                        return [str(each["id"]) for each in listed["data"]]
             except (aiohttp.ClientError, TimeoutError) as exc:
                 failure = ModelAwayError(f"no model server at {url} ({type(exc).__name__})")
             except (orjson.JSONDecodeError, LookupError, TypeError):

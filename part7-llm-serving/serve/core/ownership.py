@@ -45,7 +45,8 @@ class _Files:
     def __init__(self, folder: Path) -> None:
         self.name = secrets.token_hex(8)
         self._folder = folder
-        self._lock = FileLock(folder / self.name)
+        # Of the server, and not of the thread that happens to take it.
+        self._lock = FileLock(folder / self.name, thread_local=False)
 
     def hold(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ class _Files:
 
     def release(self) -> None:
         (self._folder / self.name).unlink(missing_ok=True)
-        self._lock.release()
+        self._lock.release(force=True)  # it was taken again and again
 
 
 class _AdvisoryLocks:

@@ -13,6 +13,17 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx would collect the tokens
 }
+_TEXT = {"type": "string"}
+# One event, for an OpenAPI document: the names are those of the format.
+EVENTS = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "properties": {"event": _TEXT, "data": _TEXT, "id": _TEXT},
+            "required": ["data"],
+        }
+    }
+}
 
 
 class EventStream(StreamingResponse):

@@ -16,14 +16,24 @@ def owners_of_streaming(session: Session) -> Sequence[str | None]:
     return session.scalars(query).all()
 
 
-def interrupt(session: Session, owners: Collection[str | None]) -> int:
+def streaming_of(session: Session, owner: str) -> set[int]:
+    """The replies that `owner` writes, as far as the database knows."""
+    query = select(ChatMessage.id).where(
+        ChatMessage.status == Status.STREAMING, ChatMessage.owner == owner
+    )
+    return set(session.scalars(query))
+
+
+def interrupt(
+    session: Session, owners: Collection[str | None], reply_ids: Collection[int] = ()
+) -> int:
     """End, with the text they have, the replies whose writers are gone; how many they were."""
     query = select(ChatMessage.id, ChatMessage.owner, ChatMessage.content).where(
         ChatMessage.status == Status.STREAMING
     )
     ended = 0
     for reply_id, owner, content in session.execute(query).all():
-        if owner not in owners:
+        if owner not in owners and reply_id not in reply_ids:
             continue
         tokens = estimate(content)
         done = session.execute(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from serve.core.problems import BODY, documented
-from serve.core.streaming import EventStream, until_gone
+from serve.core.streaming import EVENTS, EventStream, until_gone
 from serve.cruds import exchanges
 from serve.routers.dependency import Llm, StateDep
 from serve.schemas.completion import CompletionIn, CompletionOut, Model, ModelList
@@ -22,14 +22,12 @@ from serve.services.completions import (
 from serve.services.generation import Generation
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=documented(401, 502, 503, 504))
-EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 @router.get("/models")
 async def models(llm: Llm) -> ModelList:
     """List what the model server calls its models."""
-    listed = await llm.models()
-    return ModelList(data=[Model.model_validate(each, extra="ignore") for each in listed])
+    return ModelList(data=[Model(id=name) for name in await llm.models()])
 
 
 @router.post(

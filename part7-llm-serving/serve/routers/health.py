@@ -37,13 +37,14 @@ class Ready(BaseModel):
 @router.get("/health")
 async def health(db: Db, llm: Llm) -> Health:
     """`degraded` says why: the server answers without a model, but not well."""
-    reasons, models = [], []
+    reasons: list[str] = []
+    models: list[str] = []
     try:
         await db.read(orphans.owners_of_streaming)
     except ChatError as exc:
         reasons.append(str(exc))
     try:
-        models = [str(each["id"]) for each in await llm.models()]
+        models = await llm.models()
     except ModelError as exc:
         reasons.append(f"{exc}; start the tutor with `course up part7`, or set LLM_BASE_URL")
     return Health(status="degraded" if reasons else "ok", reasons=reasons, models=models)

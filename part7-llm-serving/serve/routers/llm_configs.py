@@ -37,8 +37,10 @@ async def page(
     """List configurations in the order of their ids."""
     found = await db.read(lambda s: llm_configs.page(s, after, limit + 1))
     shown = [LLMConfigOut.model_validate(each) for each in found[:limit]]
-    more = f"/api/v1/llm-configs?after={shown[-1].id}&limit={limit}"
-    return LLMConfigPage(llm_configs=shown, next=more if len(found) > limit else None)
+    more = None
+    if len(found) > limit:
+        more = f"/api/v1/llm-configs?after={shown[-1].id}&limit={limit}"
+    return LLMConfigPage(llm_configs=shown, next=more)
 
 
 @router.get("/{config_id}", responses=documented(404))

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Path, Request, Response, status
 from sqlalchemy.orm import Session
 
 from serve.core.problems import BODY, documented
-from serve.core.streaming import EventStream, until_gone
+from serve.core.streaming import EVENTS, EventStream, until_gone
 from serve.cruds import messages
 from serve.routers.dependency import ChatDep, Db, Running, StateDep
 from serve.schemas.common import Id
@@ -17,9 +17,12 @@ from serve.services.events import reply_events, turn_events
 router = APIRouter(prefix="/conversations/{conversation_id}/messages", tags=["messages"])
 ConversationId = Annotated[Id, Path()]
 MessageId = Annotated[Id, Path()]
-EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The reply's events, or a reply that was there", "content": EVENTS},
+    200: {
+        "description": "The reply's events, or a reply that was there",
+        "content": EVENTS
+        | {"application/json": {"schema": {"$ref": "#/components/schemas/TurnOut"}}},
+    },
     201: {"description": "The turn, with the whole reply"},
 }
 MODEL = documented(502, 503, 504, 507)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from serve.models import ReplyConfig
-from serve.schemas.common import Text
+from serve.schemas.common import Flag, Text
 from serve.schemas.llm_config import MaxTokens, ModelName, Stop, Temperature, TopP
 
 Part = Annotated[Text, StringConstraints(max_length=200_000)]
@@ -35,7 +35,7 @@ class CompletionMessage(BaseModel):
 class StreamOptions(BaseModel):
     """What a stream reports."""
 
-    include_usage: bool = False
+    include_usage: Flag = False
 
 
 class CompletionIn(BaseModel):
@@ -55,7 +55,7 @@ class CompletionIn(BaseModel):
 
     model: ModelName
     messages: Annotated[list[CompletionMessage], Field(min_length=1, max_length=1_000)]
-    stream: bool = False
+    stream: Flag = False
     stream_options: StreamOptions | None = None
     temperature: Temperature | None = None
     top_p: TopP | None = None
@@ -64,7 +64,7 @@ class CompletionIn(BaseModel):
     stop: Annotated[Text, StringConstraints(min_length=1, max_length=100)] | Stop | None = None
     n: Literal[1] | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
-    store: bool = False
+    store: Flag = False
 
     def config(self) -> ReplyConfig:
         """How the reply is to be made."""

@@ -5,11 +5,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
-from serve.schemas.common import Id, Storable, Title
+from serve.schemas.common import NOT_BLANK, Id, Storable, Title, never_null
 from serve.schemas.message import MessageOut
 
 SessionId = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), Storable
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=NOT_BLANK),
+    Storable,
 ]
 
 
@@ -29,7 +31,10 @@ class ConversationChange(BaseModel):
     """What is to change; what is left out stays. `llm_config_id` null: the server's default."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"title": "Data pipelines"}]}
+        extra="forbid",
+        json_schema_extra=never_null(
+            "title", "active_leaf_id", example={"title": "Data pipelines"}
+        ),
     )
 
     title: Title | None = None

@@ -12,14 +12,16 @@ from pydantic import (
     model_validator,
 )
 
-from serve.schemas.common import Name, Storable, Text
+from serve.schemas.common import NOT_BLANK, Name, Storable, Text, never_null
 
 ModelName = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Storable
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NOT_BLANK),
+    Storable,
 ]
 SystemPrompt = Annotated[Text, StringConstraints(max_length=50_000)]
-Temperature = Annotated[float, Field(ge=0, le=2)]
-TopP = Annotated[float, Field(gt=0, le=1)]
+Temperature = Annotated[float, Field(strict=True, ge=0, le=2)]
+TopP = Annotated[float, Field(strict=True, gt=0, le=1)]
 MaxTokens = Annotated[int, Field(ge=1, le=1_000_000)]
 Stop = Annotated[
     list[Annotated[Text, StringConstraints(min_length=1, max_length=100)]],
@@ -57,7 +59,9 @@ class LLMConfigChange(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         protected_namespaces=(),
-        json_schema_extra={"examples": [{"temperature": 0.7}]},
+        json_schema_extra=never_null(
+            "name", "model_name", "system_prompt", example={"temperature": 0.7}
+        ),
     )
 
     name: Name | None = None

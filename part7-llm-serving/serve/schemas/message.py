@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from serve.models import Role, Status
-from serve.schemas.common import Content, Text
+from serve.schemas.common import Content, Flag, Text
 
 
 class MessageIn(BaseModel):
@@ -18,7 +18,7 @@ class MessageIn(BaseModel):
     )
 
     content: Content
-    stream: bool = False
+    stream: Flag = False
     on_disconnect: Literal["continue", "cancel"] | None = None
 
 
@@ -27,7 +27,7 @@ class RegenerateIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"stream": True}]})
 
-    stream: bool = False
+    stream: Flag = False
     on_disconnect: Literal["continue", "cancel"] | None = None
 
 

@@ -65,7 +65,8 @@ async def fit(history: Sequence[Said], config: ReplyConfig, window: int, llm: Ll
             f"{max(room - fixed, 0):,}: the model's window has {window:,}, of which the system "
             "prompt and the reply take their share"
         )
-    while kept[0].role == "assistant":  # a conversation that begins with an answer confuses
+    # A conversation that begins with an answer confuses; one that is nothing else is asked for.
+    while len(kept) > 1 and kept[0].role == "assistant":
         used -= await counter.count(kept.pop(0))
     return Context(
         [_message(said) for said in (*system, *kept)],

@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 SAVE_SECONDS = 0.25
 AGAIN_SECONDS = 0.5  # between attempts to write how a reply ended
+UNFORESEEN = "something went wrong in the server; its log says what"
 
 
 @dataclass
@@ -118,6 +119,9 @@ class Generations:
         except DatabaseAwayError as exc:
             log.warning("the text so far is not saved", replies=len(texts), reason=str(exc))
             return
+        except Exception:  # the end of each is written by itself, and says more
+            log.exception("the text so far cannot be saved", replies=list(texts))
+            return
         for running, text in zip(news, texts.values(), strict=True):
             running.saved = len(text)
 
@@ -163,7 +167,7 @@ class Generations:
         if isinstance(exc, ChatError):
             return Status.FAILED, exc
         log.error("a reply failed for a reason nobody foresaw", reply=reply_id, exc_info=exc)
-        return Status.FAILED, ChatError("something went wrong in the server; its log says what")
+        return Status.FAILED, ChatError(UNFORESEEN)
 
     async def _write_end(
         self, generation: Generation, status: Status, failure: ChatError | None
@@ -183,6 +187,13 @@ class Generations:
             usage=_usage(generation),
             context=context.as_json() if context else None,
         )
+        bare = partial(
+            turns.finish,
+            reply_id=reply_id,
+            status=Status.FAILED,
+            text="",
+            error=_as_json(ChatError(UNFORESEEN)),
+        )
         while True:
             try:
                 return await self._database.write(end)
@@ -193,6 +204,13 @@ class Generations:
                     return None
                 log.warning("a reply's end waits for the database", reply=reply_id, why=str(exc))
                 await asyncio.sleep(AGAIN_SECONDS)
+            except Exception:
+                # Nobody may wait for ever because of a value that the database does not take.
+                log.exception("a reply's end cannot be written as it is", reply=reply_id)
+                if end is bare:
+                    generation.cannot_be_kept(ChatError(UNFORESEEN))
+                    return None
+                end = bare
 
 
 def _observe(generation: Generation) -> None:

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from serve.core import metrics
-from serve.core.errors import DatabaseAwayError
+from serve.core.errors import ChatError
 from serve.core.ownership import Ownership
 from serve.cruds import orphans
 from serve.database import Database
+from serve.services.generations import Generations
 
 log = structlog.get_logger()
 
@@ -19,9 +21,11 @@ LOOK_SECONDS = 5.0
 class Recovery:
     """Looks after replies whose server has died."""
 
-    def __init__(self, database: Database, ownership: Ownership) -> None:
+    def __init__(self, database: Database, ownership: Ownership, generations: Generations) -> None:
         self._database = database
         self._ownership = ownership
+        self._generations = generations
+        self._missed: set[int] = set()
 
     async def end_orphans(self) -> int:
         """Interrupt the replies of dead servers; how many they were."""
@@ -37,6 +41,23 @@ class Recovery:
         metrics.STUCK.set(0)
         return ended
 
+    async def end_lost(self) -> int:
+        """Interrupt our own replies that are not generated; how many they were.
+
+        Their turn was committed, but the database broke off before it could say so. One that has
+        only just begun or ended looks the same, so it counts when it is missed twice.
+        """
+        name = self._ownership.name
+        streaming = await self._database.read(lambda session: orphans.streaming_of(session, name))
+        missing = {each for each in streaming if self._generations.get(each) is None}
+        lost, self._missed = missing & self._missed, missing
+        if not lost:
+            return 0
+        ended = await self._database.write(lambda session: orphans.interrupt(session, (), lost))
+        log.warning("ended what was begun without our knowledge", replies=ended)
+        metrics.REPLIES.labels("interrupted").inc(ended)
+        return ended
+
     async def look_now_and_then(self) -> None:
         """Keep the lock, end orphans, and count what must be 0."""
         while True:
@@ -44,8 +65,10 @@ class Recovery:
             try:
                 await asyncio.to_thread(self._ownership.hold)
                 await self.end_orphans()
+                await self.end_lost()
                 metrics.GAPS.set(await self._database.read(orphans.conversations_with_gaps))
-            except DatabaseAwayError as exc:
+            # The lock does not go through `database`, and says what happened in other words.
+            except (ChatError, SQLAlchemyError, OSError) as exc:
                 log.warning("nobody looks after orphans now", reason=str(exc))
 
     def _dead(self, owners: Sequence[str | None]) -> list[str | None]:
