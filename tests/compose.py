@@ -20,6 +20,7 @@ PORTS = (
     "MODEL_API_PORT",
     "TUTOR_PORT",
     "CHAT_PORT",
+    "DEMO_PORT",
     "PROMETHEUS_PORT",
     "GRAFANA_PORT",
     "LOKI_PORT",

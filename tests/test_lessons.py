@@ -48,13 +48,14 @@ PORTS = {
     "8000": "CRUD_API_PORT",
     "8001": "TUTOR_PORT",
     "8080": "CHAT_PORT",
+    "7860": "DEMO_PORT",
     "9090": "PROMETHEUS_PORT",
 }
 PORT = re.compile(rf"\b({'|'.join(PORTS)})\b")
 
 
 # Where the settings of a part are that is no package itself.
-SETTINGS = {"part7-llm-serving": ["serve.core.config", "tutor.settings"]}
+SETTINGS = {"part7-llm-serving": ["serve.core.config", "tutor.settings", "demo.settings"]}
 
 
 @pytest.fixture

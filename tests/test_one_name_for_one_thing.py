@@ -77,6 +77,10 @@ VARIABLES = {
     "LLM_BREAKER_SECONDS": "10",
     "ON_DISCONNECT": "continue",
     "DRAIN_SECONDS": "10",
+    "CHAT_API_URL": "http://localhost:8080",
+    "CHAT_API_KEY": "mykey",
+    "DEMO_HOST": "127.0.0.1",
+    "DEMO_PORT": "7860",
     "PROMETHEUS_PORT": "9090",
     "GRAFANA_PORT": "3000",
     "GRAFANA_PASSWORD": "mypassword",
@@ -98,6 +102,7 @@ PORT_OF = {
     "model-api": {"MODEL_API_PORT": "8000"},
     "tutor": {"TUTOR_PORT": "8001"},
     "chat-server": {"CHAT_PORT": "8080"},
+    "gradio-demo": {"DEMO_PORT": "7860"},
     "prometheus": {"PROMETHEUS_PORT": "9090"},
     "grafana": {"GRAFANA_PORT": "3000"},
     "loki": {"LOKI_PORT": "3100"},
@@ -120,6 +125,7 @@ SETTINGS = [
     *sorted(f"{file.parent.name}.settings" for file in ROOT.glob("part*/settings.py")),
     "serve.core.config",
     "tutor.settings",
+    "demo.settings",
 ]
 # They have no default for everybody: a folder of this repository.
 PLACES = {"TUTOR_LESSONS"}

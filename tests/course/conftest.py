@@ -42,7 +42,14 @@ class Course:
         self.home = Home(folder / ".course")
         self.variables: dict[str, str] = {"COURSE_HOME": str(self.home.path)}
         taken: set[int] = set()
-        for name in ("POSTGRES_PORT", "S3_PORT", "MLFLOW_PORT", "TUTOR_PORT", "CHAT_PORT"):
+        for name in (
+            "POSTGRES_PORT",
+            "S3_PORT",
+            "MLFLOW_PORT",
+            "TUTOR_PORT",
+            "CHAT_PORT",
+            "DEMO_PORT",
+        ):
             # Below the ephemeral range, and apart from what other workers choose.
             port = ports.choose(random.randint(20_000, 32_000), not_these=taken)
             taken.add(port)
