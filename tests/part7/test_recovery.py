@@ -24,6 +24,7 @@ SAID = "강물은 바다로 "
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server looks after orphans more often than every five seconds."""
     monkeypatch.setattr(recovery, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(recovery, "LOOKS_UNTIL_COUNTED", 1)
 
 
 @pytest.fixture

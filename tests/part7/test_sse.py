@@ -4,7 +4,7 @@ import itertools
 import re
 
 import orjson
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from serve.core.sse import COMMENT, DONE, EventReader, event
 
@@ -55,6 +55,7 @@ def by_the_book(text: str) -> list[bytes]:
     return found
 
 
+@settings(deadline=None)  # machines are shared
 @given(
     lines=st.lists(st.tuples(LINES, st.sampled_from(ENDS)), max_size=30),
     cuts=st.lists(st.integers(min_value=0, max_value=400), max_size=40),
@@ -74,6 +75,7 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(
     assert read(*(bytes([byte]) for byte in stream)) == by_the_book(text)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), max_size=5))
 def test_what_the_server_writes_can_be_read(texts: list[str]) -> None:
     stream = b"".join(event("delta", {"text": each}) + COMMENT for each in texts)

@@ -55,6 +55,12 @@ def interrupt(
     return ended
 
 
+def count(session: Session, owners: Collection[str | None]) -> int:
+    """How many replies of these owners are `streaming`."""
+    query = select(ChatMessage.owner).where(ChatMessage.status == Status.STREAMING)
+    return sum(owner in owners for owner in session.scalars(query))
+
+
 def conversations_with_gaps(session: Session) -> int:
     """How many conversations have messages that are not numbered from 1 without a gap."""
     numbered = (

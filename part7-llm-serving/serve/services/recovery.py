@@ -1,6 +1,7 @@
 """What no living server writes any more is ended: at the start, and now and then."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import structlog
@@ -16,6 +17,7 @@ from serve.services.generations import Generations
 log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0
+LOOKS_UNTIL_COUNTED = 12  # the gaps: counting them reads every message's number
 
 
 class Recovery:
@@ -34,6 +36,8 @@ class Recovery:
         if not dead:
             metrics.STUCK.set(0)
             return 0
+        # It stays so if the database takes no end.
+        metrics.STUCK.set(await self._database.read(lambda session: orphans.count(session, dead)))
         ended = await self._database.write(lambda session: orphans.interrupt(session, dead))
         if ended:
             log.warning("ended what a dead server had left", replies=ended)
@@ -60,13 +64,15 @@ class Recovery:
 
     async def look_now_and_then(self) -> None:
         """Keep the lock, end orphans, and count what must be 0."""
-        while True:
+        for look in itertools.count():
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await asyncio.to_thread(self._ownership.hold)
                 await self.end_orphans()
                 await self.end_lost()
-                metrics.GAPS.set(await self._database.read(orphans.conversations_with_gaps))
+                if look % LOOKS_UNTIL_COUNTED == 0:
+                    gaps = await self._database.read(orphans.conversations_with_gaps)
+                    metrics.GAPS.set(gaps)
             # The lock does not go through `database`, and says what happened in other words.
             except (ChatError, SQLAlchemyError, OSError) as exc:
                 log.warning("nobody looks after orphans now", reason=str(exc))
