@@ -13,7 +13,10 @@ _FIRST = "# >>> course (written by `course up`, removed by `course down`)"
 _LAST = "# <<< course"
 # What a block can hold: where its end is missing, nothing else is taken for a part of it.
 BLOCK_VARIABLES = frozenset(
-    {"POSTGRES_PORT", "S3_PORT", "S3_ENDPOINT_URL", "MLFLOW_PORT", "MLFLOW_TRACKING_URI"}
+    {
+        *("POSTGRES_PORT", "S3_PORT", "S3_ENDPOINT_URL", "MLFLOW_PORT", "MLFLOW_TRACKING_URI"),
+        *("TUTOR_PORT", "LLM_BASE_URL", "CHAT_PORT", "CHAT_API_URL"),
+    }
 )
 
 

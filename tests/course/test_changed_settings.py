@@ -25,10 +25,10 @@ def log_text(course: Course, uri_port: str, text: str) -> None:
 
 
 def test_mlflow_follows_its_artifact_store_and_its_database_to_other_ports(course: Course) -> None:
-    course.ok("up")
+    course.ok("up", "part3")
     course.kill("mlflow-artifact-store")
     with taken(course.variables["S3_PORT"]):
-        printed = course.ok("up")
+        printed = course.ok("up", "part3")
     assert "mlflow-artifact-store listens on" in printed
     assert printed.count("runs already") == 1  # PostgreSQL only
     log_text(course, course.variables["MLFLOW_PORT"], "kept")
@@ -47,21 +47,21 @@ def test_a_new_password_reaches_mlflow_when_it_is_asked_for_and_can_be_replaced(
 ) -> None:
     """And the learner's own cloud account reaches it never."""
     course.variables |= {"AWS_PROFILE": "not-there", "AWS_ENDPOINT_URL": "http://localhost:1"}
-    course.ok("up")
+    course.ok("up", "part3")
     mlflow = course.pid("mlflow-server")
     course.variables["MINIO_ROOT_PASSWORD"] = "another-secret"
     course.ok("up", "part1")
     assert course.pid("mlflow-server") == mlflow
     log_text(course, course.variables["MLFLOW_PORT"], "kept")
 
-    assert course.ok("up").count("runs already") == 1
+    assert course.ok("up", "part3").count("runs already") == 1
     log_text(course, course.variables["MLFLOW_PORT"], "kept")
     for record in (course.home.path / "run").glob("*.json"):
         assert "another-secret" not in record.read_text()
 
     mlflow = course.pid("mlflow-server")
     course.variables["MLFLOW_DB_PASSWORD"] = "different"
-    done = course.run("up")
+    done = course.run("up", "part3")
     assert done.returncode == 1
     assert "another user or password than MLFLOW_DB_USER='mlflowuser'" in done.stderr
     del course.variables["MLFLOW_DB_PASSWORD"]

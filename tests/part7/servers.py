@@ -80,7 +80,11 @@ class Fake:
     def start(self) -> None:
         """Listen."""
         config = uvicorn.Config(
-            self.app, port=self.port, log_level="critical", timeout_graceful_shutdown=1
+            self.app,
+            port=self.port,
+            log_config=None,  # it would change the loggers of the whole process
+            access_log=False,
+            timeout_graceful_shutdown=1,
         )
         self._running = InThread(uvicorn.Server(config))
 

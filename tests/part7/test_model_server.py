@@ -424,7 +424,7 @@ def model_that_says(*pieces: bytes) -> Iterator[str]:
         await send({"type": "http.response.body", "body": b""})
 
     port = free_port()
-    config = uvicorn.Config(app, port=port, log_level="critical", lifespan="off")
+    config = uvicorn.Config(app, port=port, log_config=None, lifespan="off")
     running = InThread(uvicorn.Server(config))
     try:
         yield f"http://127.0.0.1:{port}/v1"
