@@ -1,10 +1,10 @@
 """What part 7's chat server adds to a model server, and how it fares beside the LiteLLM proxy.
 
-uv run python -m bench.chat_server
-uv run python -m bench.chat_server --repeat 1 --seconds 2 --no-peers
+PYTHONPATH=part7-llm-serving uv run python -m bench.chat_server
+PYTHONPATH=part7-llm-serving uv run python -m bench.chat_server --repeat 1 --seconds 2 --no-peers
 
-The chat server has a core of its own; load and fake model server share the other. Every message is
-kept, every reply is checked.
+One worker, a fake model server and the load share the machine: the database's threads need a core
+beside the event loop's. Every message is kept, every reply is checked.
 """
 
 import asyncio
@@ -25,14 +25,13 @@ from rich.table import Table
 from bench import peers
 from bench.chat_load import KEY, Client, Taken, percentile, until
 from bench.chat_store import turns_per_second
-from bench.cores import pinned, two_cores
 from bench.report import save, versions
 from bench.servers import ROOT, Server, StartError, started
 from course import ports
 from tests.conftest import clean_environment
 
 PACKAGES = ("fastapi", "uvicorn", "uvloop", "aiohttp", "sqlalchemy", "pydantic", "orjson")
-STREAMS, RATE, TOKENS = 200, 100, 300
+STREAMS, RATE, TOKENS = 200, 120, 360
 IDLE = 500
 LITELLM = """\
 model_list:
@@ -50,14 +49,13 @@ class Bench:
         self.stack = stack
         self.repeat = repeat
         self.seconds = seconds
-        self.server_core, self.load_core = two_cores()
         self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.fake_port = ports.choose(21_301)
         self.found: dict[str, list[float]] = {}
         self.reach: dict[str, str] = {}
         command = [sys.executable, "-m", "tests.fake_llm", "--port", str(self.fake_port)]
         fake = stack.enter_context(
-            started(command, clean_environment(), self.fake_port, self.load_core, self._log("fake"))
+            started(command, clean_environment(), self.fake_port, None, self._log("fake"))
         )
         fake.wait_until("/health", 60)
 
@@ -83,7 +81,7 @@ class Bench:
                 [sys.executable, "-m", "serve.main"],
                 environ,
                 port,
-                self.server_core,
+                None,
                 self._log(name),
                 ROOT / "part7-llm-serving",
             )
@@ -103,7 +101,7 @@ class Bench:
                 [str(binaries / "litellm"), f"--config={config}", f"--port={port}"],
                 clean_environment() | quiet | {"DISABLE_ADMIN_UI": "true"},
                 port,
-                self.server_core,
+                None,
                 self._log("litellm"),
             )
         )
@@ -128,7 +126,7 @@ def measure(
     with_peers: Annotated[bool, typer.Option("--peers/--no-peers", help="LiteLLM too.")] = True,
 ) -> None:
     """Measure, print a table and write JSON."""
-    with ExitStack() as stack, pinned(two_cores()[1]):
+    with ExitStack() as stack:
         bench = Bench(stack, repeat, seconds)
         for i in range(repeat):
             with ExitStack() as one:

@@ -1,6 +1,6 @@
 """How many turns SQLite takes from many writers at once: what the chat server writes, alone.
 
-uv run python -m bench.chat_store [--writers 32] [--seconds 5]
+PYTHONPATH=part7-llm-serving uv run python -m bench.chat_store [--writers 32] [--seconds 5]
 """
 
 import asyncio

@@ -24,6 +24,9 @@ log = structlog.get_logger()
 
 SAVE_SECONDS = 0.25
 AGAIN_SECONDS = 0.5  # between attempts to write how a reply ended
+# Waking up costs more than the token that one is woken for. So where many replies run at once, what
+# comes within a pause is taken, and sent, together: two hundred are sent 25 times a second each.
+FEW, PAUSE, LONGEST_PAUSE = 20, 0.0002, 0.05
 UNFORESEEN = "something went wrong in the server; its log says what"
 
 
@@ -136,6 +139,8 @@ class Generations:
                 generation.answer = answer
                 async for piece in answer:
                     generation.add(piece.text, piece.chunks)
+                    if len(self._running) > FEW:
+                        await asyncio.sleep(min(PAUSE * len(self._running), LONGEST_PAUSE))
 
     async def _live(
         self, generation: Generation, producing: asyncio.Task[None], ticket: Ticket
