@@ -70,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
+            await chat.finish_beginning()  # or a turn that was being written would start too late
             await generations.drain(0)
             for task in beside:
                 task.cancel()

@@ -42,7 +42,7 @@ async def page(
     session_id: Annotated[Text | None, Query(max_length=100)] = None,
     q: Annotated[
         Text | None,
-        Query(max_length=200, description="Words that some message holds, each of them."),
+        Query(max_length=200, description="Words that one message holds, all of them."),
     ] = None,
 ) -> ConversationPage:
     """List conversations, newest first."""
