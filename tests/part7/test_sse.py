@@ -62,6 +62,7 @@ def by_the_book(text: str) -> list[bytes]:
 )
 @example(lines=[("data: hello", "\r"), ("", "\r"), ("data: x", "\r"), ("", "\r\n")], cuts=[13, 14])
 @example(lines=[("data: hello", "\r\n"), ("", "\r\n")], cuts=list(range(20)))
+@example(lines=[("data: hello", "\n"), ("data", "\n"), ("", "\n")], cuts=[])
 def test_events_do_not_depend_on_where_the_bytes_are_cut(
     lines: list[tuple[str, str]], cuts: list[int]
 ) -> None:

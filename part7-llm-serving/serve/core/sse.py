@@ -27,8 +27,8 @@ class EventReader:
             if len(event) > 6 and event.startswith(b"data: ") and b"\n" not in event:  # nearly all
                 found.append(event[6:])
                 continue
-            lines = (line for line in event.split(b"\n") if line.startswith(b"data:"))
-            if data := b"\n".join(line[5:].removeprefix(b" ") for line in lines):
+            fields = (line.partition(b":") for line in event.split(b"\n"))
+            if data := b"\n".join(v.removeprefix(b" ") for name, _, v in fields if name == b"data"):
                 found.append(data)
         return found
 
