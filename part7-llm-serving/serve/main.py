@@ -21,9 +21,11 @@ from serve.core.limits import BodyLimit
 from serve.core.llm import LlmClient
 from serve.core.logging import set_up_logging
 from serve.core.metrics import CountRequests
+from serve.core.mlflow import Mlflow
 from serve.core.ownership import ownership
 from serve.core.request_id import RequestId
 from serve.core.streaming import ClientGoneError
+from serve.core.tracing import Tracing
 from serve.database import Database
 from serve.migrate import migrate_or_exit
 from serve.routers.dependency import State
@@ -49,17 +51,21 @@ def create_app(settings: Settings) -> FastAPI:
         lock = ownership(database)
         await asyncio.to_thread(lock.hold)
         llm = LlmClient(settings)
-        generations = Generations(settings, database, llm)
+        mlflow = Mlflow(settings) if settings.mlflow_tracking_uri else None
+        tracing = Tracing(mlflow, content=settings.trace_content)
+        generations = Generations(settings, database, llm, tracing)
         chat = Chat(settings, database, generations, lock.name)
         app.state.chat = State(
-            settings, database, llm, generations, chat, asyncio.get_running_loop()
+            settings, database, llm, mlflow, tracing, generations, chat, asyncio.get_running_loop()
         )
-        recovery = Recovery(database, lock, generations)
+        recovery = Recovery(database, lock, generations, tracing)
         await recovery.end_orphans()
         beside = [
             asyncio.create_task(generations.keep_saving()),
             asyncio.create_task(recovery.look_now_and_then()),
         ]
+        if mlflow is not None:
+            beside.append(asyncio.create_task(mlflow.keep_sending(), name="mlflow"))
         for task in beside:
             task.add_done_callback(_say_why)
         # What was imported stays for good. Looking through it for garbage would now and then hold
@@ -77,6 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
                 with suppress(asyncio.CancelledError):
                     await task
             await llm.close()
+            if mlflow is not None:
+                await mlflow.close()
             await asyncio.to_thread(lock.release)
             await asyncio.to_thread(database.close)
 

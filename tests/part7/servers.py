@@ -221,6 +221,7 @@ def chat_in_thread(fake: Fake, database_url: str, **settings: Any) -> Iterator[C
         "llm_base_url": fake.url,
         "llm_retries": 0,
         "drain_seconds": 0,
+        "mlflow_tracking_uri": "",
     }
     made = Settings(_env_file=None, **(values | settings))
     app = create_app(made)
@@ -287,7 +288,11 @@ def chat_process(
     fake: Fake, database_url: str, folder: Path, **variables: str
 ) -> Iterator[ChatProcess]:
     """The chat server as the lesson starts it."""
-    environ = {"DATABASE_URL": database_url, "LLM_BASE_URL": fake.url} | variables
+    environ = {
+        "DATABASE_URL": database_url,
+        "LLM_BASE_URL": fake.url,
+        "MLFLOW_TRACKING_URI": "",
+    } | variables
     chat = ChatProcess(free_port(), environ=environ, log=folder / "chat.log")
     try:
         chat.start()

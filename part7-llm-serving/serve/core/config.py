@@ -39,6 +39,7 @@ def _usable_keys(keys: SecretStr) -> SecretStr:
 
 # Without a user and a password, because addresses are logged.
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/\s@,]+(/[^\s@,]*)?$")]
+HttpAddressOrNone = Annotated[str, Field(pattern=r"^(https?://[^/\s@,]+(/[^\s@,]*)?)?$")]
 Addresses = Annotated[
     str, Field(pattern=r"^(https?://[^/\s@,]+(/[^\s@,]*)?(,https?://[^/\s@,]+(/[^\s@,]*)?)*)?$")
 ]
@@ -74,6 +75,12 @@ class Settings(BaseSettings):
     llm_max_queued: Annotated[int, Field(ge=0)] = 256
     llm_breaker_failures: Annotated[int, Field(ge=1)] = 5
     llm_breaker_seconds: Seconds = 10.0
+
+    # Empty: nothing is traced.
+    mlflow_tracking_uri: HttpAddressOrNone = "http://localhost:5001"
+    mlflow_tracking_username: str = ""
+    mlflow_tracking_password: SecretStr = SecretStr("")
+    trace_content: bool = True  # also what is said, and not only how long it took
 
     on_disconnect: Literal["continue", "cancel"] = "continue"
     drain_seconds: Annotated[float, Field(ge=0)] = 10.0

@@ -6,10 +6,8 @@ again. A call that is given up closes its connection, which is how model servers
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import orjson
@@ -25,35 +23,11 @@ from serve.core.errors import (
     ModelSlowError,
 )
 from serve.core.llm_answer import Answer, cut_as_model_error
-from serve.models import ReplyConfig
+from serve.core.llm_request import Asked
+from serve.core.tracing import Call
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0  # also of a Retry-After that asks for more
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the model is asked: the messages as the protocol has them, and how to answer."""
-
-    messages: Sequence[dict[str, str]]
-    config: ReplyConfig
-    request_id: str
-
-    def body(self) -> bytes:
-        """The request's body."""
-        optional = {
-            "temperature": self.config.temperature,
-            "top_p": self.config.top_p,
-            "max_tokens": self.config.max_tokens,
-            "stop": self.config.stop,
-        }
-        fields: dict[str, Any] = {
-            "model": self.config.model_name,
-            "messages": self.messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        return orjson.dumps(fields | {k: v for k, v in optional.items() if v is not None})
 
 
 class LlmClient:
@@ -77,17 +51,18 @@ class LlmClient:
         await self._session.close()
 
     @asynccontextmanager
-    async def open(self, asked: Asked) -> AsyncIterator[Answer]:
+    async def open(self, asked: Asked, call: Call) -> AsyncIterator[Answer]:
         """Ask, and give the answer when its first token is there.
 
         Raises:
             ModelError: nobody gave one.
         """
-        endpoint, answer = await self._first_that_answers(asked)
+        endpoint, answer = await self._first_that_answers(asked, call)
+        call.answered(answer)
         try:
             yield answer
         except ModelError as exc:
-            self._count_failure(endpoint, exc)
+            self._count_failure(endpoint, exc, call)
             raise
         finally:
             answer.close()
@@ -130,7 +105,7 @@ class LlmClient:
         except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
             return None
 
-    async def _first_that_answers(self, asked: Asked) -> tuple[str, Answer]:
+    async def _first_that_answers(self, asked: Asked, call: Call) -> tuple[str, Answer]:
         failure: ModelError = ModelAwayError(
             "no model server is asked now: each of them has failed again and again"
         )
@@ -139,14 +114,14 @@ class LlmClient:
                 if not breaker.admit():
                     break
                 try:
-                    answer = await self._ask(url, asked)
+                    answer = await self._ask(url, asked, call)
                 except (ModelRefusedError, asyncio.CancelledError):
                     breaker.gave_up()
                     raise
                 except ModelError as exc:
                     failure = exc
                     breaker.failed()
-                    self._count_failure(url, exc)
+                    self._count_failure(url, exc, call)
                     if isinstance(exc, ModelSlowError):
                         break  # the next endpoint may be quicker; this one had its time
                     if attempt < self._settings.llm_retries:
@@ -156,7 +131,7 @@ class LlmClient:
                     return url, answer
         raise failure
 
-    async def _ask(self, url: str, asked: Asked) -> Answer:
+    async def _ask(self, url: str, asked: Asked, call: Call) -> Answer:
         """One attempt: until its first token."""
         settings = self._settings
         response: aiohttp.ClientResponse | None = None
@@ -166,7 +141,7 @@ class LlmClient:
                     response = await self._session.post(
                         f"{url}/chat/completions",
                         data=asked.body(),
-                        headers=self._headers(asked.request_id),
+                        headers=self._headers(asked.request_id) | call.headers(),
                     )
                     if response.status != 200:
                         raise await _refusal(url, response)
@@ -190,8 +165,9 @@ class LlmClient:
             headers["Authorization"] = f"Bearer {self._key}"
         return headers
 
-    def _count_failure(self, url: str, exc: ModelError) -> None:
+    def _count_failure(self, url: str, exc: ModelError, call: Call) -> None:
         metrics.MODEL_FAILURES.labels(url, exc.kind).inc()
+        call.attempt_failed(url, exc)
 
 
 def _close(response: aiohttp.ClientResponse | None) -> None:

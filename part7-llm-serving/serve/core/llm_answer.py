@@ -27,7 +27,7 @@ class Answer:
     def __init__(self, url: str, response: aiohttp.ClientResponse, idle_seconds: float) -> None:
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] | None = None
-        self._url = url
+        self.url = url
         self._response = response
         self._idle_seconds = idle_seconds
         self._events = EventReader()
@@ -48,14 +48,14 @@ class Answer:
         """
         if self._first is not None:
             yield self._first
-        with cut_as_model_error(self._url):
+        with cut_as_model_error(self.url):
             while not self._ended:
                 try:
                     async with asyncio.timeout(self._idle_seconds):
                         piece = await self._read()
                 except TimeoutError:
                     raise ModelSlowError(
-                        f"{self._url} sent nothing for {self._idle_seconds:g} s"
+                        f"{self.url} sent nothing for {self._idle_seconds:g} s"
                     ) from None
                 if piece is not None:
                     yield piece
@@ -75,14 +75,14 @@ class Answer:
         if not received:
             self._ended = True
             if self.finish_reason is None:
-                raise ModelCutError(f"{self._url} ended its answer before it was complete")
+                raise ModelCutError(f"{self.url} ended its answer before it was complete")
             return None
         texts: list[str] = []
         try:
             for data in self._events.feed(received):
                 if data == DONE:
                     if self.finish_reason is None:
-                        raise ModelError(f"{self._url} said that it was done, but not why")
+                        raise ModelError(f"{self.url} said that it was done, but not why")
                     self._ended = True
                     break
                 if text := self._text(data):
@@ -97,7 +97,7 @@ class Answer:
         try:
             chunk = orjson.loads(data)
             if error := chunk.get("error"):
-                raise ModelError(f"{self._url}: {error['message']}"[:300])
+                raise ModelError(f"{self.url}: {error['message']}"[:300])
             if chunk.get("usage"):
                 self.usage = _counts(chunk["usage"])
             if not chunk["choices"]:
@@ -108,7 +108,7 @@ class Answer:
             text = choice["delta"].get("content") or ""
             return str.replace(text, "\0", "\N{REPLACEMENT CHARACTER}")  # no database stores NUL
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError) as exc:
-            raise ModelError(f"{self._url} sent a chunk that cannot be read") from exc
+            raise ModelError(f"{self.url} sent a chunk that cannot be read") from exc
 
 
 def _counts(said: Any) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ DATABASE_SECONDS = Histogram(
     ["kind"],
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
+TRACES_LOST = Counter("chat_traces_lost_total", "Traces that MLflow did not take.")
 # Invariants: always 0, or there is a bug.
 STUCK = Gauge("chat_messages_stuck", "Messages in `streaming` that no living server writes.")
 GAPS = Gauge("chat_seq_gaps", "Conversations whose messages are not numbered without a gap.")

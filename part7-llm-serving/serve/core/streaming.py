@@ -1,7 +1,7 @@
 """Server-sent events as a response that does not outlive its client, nor take the reply with it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -27,17 +27,22 @@ EVENTS = {
 
 
 class EventStream(StreamingResponse):
-    """A response of events; `on_leave` is called when the client leaves before the end."""
+    """A response of events; `on_leave` is called when the client leaves before the end.
+
+    `closing` is awaited at the end in any case, also if no event has been asked for.
+    """
 
     def __init__(
         self,
         events: AsyncGenerator[bytes],
         on_leave: Callable[[], None] = lambda: None,
         headers: dict[str, str] | None = None,
+        closing: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(events, 200, HEADERS | (headers or {}), "text/event-stream")
         self._events = events
         self._on_leave = on_leave
+        self._closing = closing
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send the events until they end or nobody is there."""
@@ -50,6 +55,8 @@ class EventStream(StreamingResponse):
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.wait({sending, leaving})
+            if self._closing is not None:
+                await self._closing()
         if left:
             self._on_leave()
         elif not sending.cancelled() and (exc := sending.exception()) is not None:

@@ -1,13 +1,29 @@
 """Replies that nobody writes any more, and what must hold of all messages."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from serve.core.tokens import estimate
 from serve.models import ChatMessage, Status
 from serve.models.base import now
+
+GONE = "the server went away while it answered"
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A reply that nobody writes any more, and what it was to answer."""
+
+    reply_id: int
+    conversation_id: int
+    message_id: int
+    question: str
+    content: str
+    created_at: datetime
 
 
 def owners_of_streaming(session: Session) -> Sequence[str | None]:
@@ -25,24 +41,39 @@ def streaming_of(session: Session, owner: str) -> set[int]:
 
 
 def interrupt(
-    session: Session, owners: Collection[str | None], reply_ids: Collection[int] = ()
-) -> int:
-    """End, with the text they have, the replies whose writers are gone; how many they were."""
-    query = select(ChatMessage.id, ChatMessage.owner, ChatMessage.content).where(
-        ChatMessage.status == Status.STREAMING
+    session: Session,
+    owners: Collection[str | None],
+    reply_ids: Collection[int] = (),
+    trace_id_of: Callable[[Orphan], str | None] = lambda _: None,
+) -> list[Orphan]:
+    """End, with the text they have, the replies whose writers are gone."""
+    asked = aliased(ChatMessage)
+    query = (
+        select(ChatMessage, asked)
+        .outerjoin(asked, asked.id == ChatMessage.parent_id)
+        .where(ChatMessage.status == Status.STREAMING)
     )
-    ended = 0
-    for reply_id, owner, content in session.execute(query).all():
-        if owner not in owners and reply_id not in reply_ids:
+    ended = []
+    for reply, message in session.execute(query).all():
+        if reply.owner not in owners and reply.id not in reply_ids:
             continue
-        tokens = estimate(content)
+        orphan = Orphan(
+            reply.id,
+            reply.conversation_id,
+            message.id if message else 0,
+            message.content if message else "",
+            reply.content,
+            reply.created_at,
+        )
+        tokens = estimate(orphan.content)
         done = session.execute(
             update(ChatMessage)
-            .where(ChatMessage.id == reply_id, ChatMessage.status == Status.STREAMING)
+            .where(ChatMessage.id == orphan.reply_id, ChatMessage.status == Status.STREAMING)
             .values(
                 status=Status.INTERRUPTED,
                 finished_at=now(),
-                error={"kind": "server", "detail": "the server went away while it answered"},
+                trace_id=trace_id_of(orphan),
+                error={"kind": "server", "detail": GONE},
                 usage={
                     "prompt_tokens": 0,  # what it was asked went with the server
                     "completion_tokens": tokens,
@@ -51,7 +82,8 @@ def interrupt(
                 },
             )
         )
-        ended += done.rowcount  # type: ignore[attr-defined]
+        if done.rowcount:  # type: ignore[attr-defined]
+            ended.append(orphan)
     return ended
 
 

@@ -1,6 +1,7 @@
 """/v1: OpenAI's protocol, so that any client of it can be pointed here."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 
 from fastapi import APIRouter, Request
@@ -15,11 +16,11 @@ from serve.services.chat import title_of
 from serve.services.completions import (
     Shape,
     kept_events,
-    open_passing,
     passing_events,
     said_in,
 )
 from serve.services.generation import Generation
+from serve.services.passing import open_passing
 
 router = APIRouter(prefix="/v1", tags=["openai"], responses=documented(401, 502, 503, 504))
 
@@ -40,13 +41,17 @@ async def complete(asked: CompletionIn, request: Request, state: StateDep) -> ob
     counted = bool(asked.stream_options and asked.stream_options.include_usage)
     if asked.store:
         return await _kept(asked, request, state, include_usage=counted)
-    opening = open_passing(asked, state.llm, state.generations)
-    passing = await until_gone(request, opening)
     shape = Shape(asked.model)
-    if asked.stream:
-        return EventStream(passing_events(passing, shape, include_usage=counted))
-    text = await until_gone(request, passing.text())
-    return shape.whole(text, passing.answer.finish_reason, passing.answer.usage)
+    async with AsyncExitStack() as stack:
+        opening = open_passing(
+            said_in(asked), asked.config(), state.llm, state.generations, state.tracing
+        )
+        passing = await until_gone(request, stack.enter_async_context(opening))
+        if asked.stream:
+            events = passing_events(passing, shape, include_usage=counted)
+            return EventStream(events, closing=stack.pop_all().aclose)
+        text = await until_gone(request, passing.text())
+        return shape.whole(text, passing.answer.finish_reason, passing.answer.usage)
 
 
 async def _kept(

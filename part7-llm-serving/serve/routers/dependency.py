@@ -9,7 +9,9 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from serve.core.config import Settings
 from serve.core.llm import LlmClient
+from serve.core.mlflow import Mlflow
 from serve.core.problems import ProblemError
+from serve.core.tracing import Tracing
 from serve.database import Database
 from serve.services.chat import Chat
 from serve.services.generations import Generations
@@ -25,6 +27,8 @@ class State:
     settings: Settings
     database: Database
     llm: LlmClient
+    mlflow: Mlflow | None
+    tracing: Tracing
     generations: Generations
     chat: Chat
     loop: asyncio.AbstractEventLoop

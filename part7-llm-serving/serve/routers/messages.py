@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Path, Request, Response, status
 from sqlalchemy.orm import Session
 
+from serve.core.mlflow import Feedback
 from serve.core.problems import BODY, documented
 from serve.core.streaming import EVENTS, EventStream, until_gone
 from serve.cruds import messages
@@ -136,15 +137,18 @@ async def edit(
 
 @router.put("/{message_id}/feedback", responses=BODY | documented(404))
 async def feedback(
-    conversation_id: ConversationId, message_id: MessageId, given: FeedbackIn, db: Db
+    conversation_id: ConversationId, message_id: MessageId, given: FeedbackIn, state: StateDep
 ) -> MessageOut:
-    """Keep a thumb and a comment with a reply."""
+    """Keep a thumb and a comment with a reply, and with its trace."""
     values = given.model_dump()
-    return await db.write(
+    kept = await state.database.write(
         lambda s: MessageOut.model_validate(
             messages.set_feedback(s, conversation_id, message_id, values)
         )
     )
+    if state.mlflow is not None and kept.trace_id is not None:
+        state.mlflow.attach(kept.trace_id, Feedback(kept.thumb, kept.comment))
+    return kept
 
 
 async def _answer(

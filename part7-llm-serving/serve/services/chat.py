@@ -1,6 +1,7 @@
 """A chat turn: from a request to a reply that is running, or to the one that it already made."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -156,6 +157,7 @@ class Chat:
     async def _begin(self, begin: Callable[[Session], Begun]) -> Turn:
         if self._generations.stopping:
             raise ServerStoppingError("the server is stopping; send this again in a moment")
+        since = time.time_ns()
         ticket = self._generations.gate.reserve()
         try:
             begun = await self._database.write(begin)
@@ -166,7 +168,7 @@ class Chat:
         except BaseException:
             ticket.give_back()
             raise
-        generation = self._generations.start(begun, ticket)
+        generation = self._generations.start(begun, ticket, since)
         return Turn(begun.message_id, begun.reply_id, generation)
 
 

@@ -1,18 +1,13 @@
-"""OpenAI's protocol: ask the model as the client asked, and keep the exchange if it says so."""
+"""OpenAI's protocol: what comes in, and what goes out, whole or as events."""
 
 import secrets
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from serve.core.errors import ChatError
-from serve.core.llm import Asked, LlmClient
-from serve.core.llm_answer import Answer
-from serve.core.request_id import REQUEST_ID
 from serve.core.sse import COMMENT
 from serve.cruds.messages import Said
 from serve.schemas.completion import (
@@ -23,27 +18,9 @@ from serve.schemas.completion import (
     Usage,
 )
 from serve.services.generation import Generation
-from serve.services.generations import Generations
+from serve.services.passing import Passing
 
 END = b"data: [DONE]\n\n"
-
-
-@dataclass
-class Passing:
-    """An answer that nobody keeps, open since its first token."""
-
-    answer: Answer
-    stack: AsyncExitStack
-
-    async def pieces(self) -> AsyncGenerator[str]:
-        """Its text, and the connection closed behind it."""
-        async with self.stack:
-            async for piece in self.answer:
-                yield piece.text
-
-    async def text(self) -> str:
-        """All of it."""
-        return "".join([piece async for piece in self.pieces()])
 
 
 def said_in(asked: CompletionIn) -> list[Said]:
@@ -52,25 +29,6 @@ def said_in(asked: CompletionIn) -> list[Said]:
         Said("system" if each.role == "developer" else each.role, each.text)
         for each in asked.messages
     ]
-
-
-async def open_passing(asked: CompletionIn, llm: LlmClient, generations: Generations) -> Passing:
-    """Ask the model, and return when its first token is there.
-
-    Raises:
-        BusyError: too many replies are running and waiting.
-        ModelError: no model server gave an answer.
-    """
-    messages = [{"role": each.role, "content": each.content} for each in said_in(asked)]
-    stack = AsyncExitStack()
-    try:
-        await stack.enter_async_context(generations.gate.reserve())
-        request = Asked(messages, asked.config(), REQUEST_ID.get())
-        answer = await stack.enter_async_context(llm.open(request))
-    except BaseException:
-        await stack.aclose()
-        raise
-    return Passing(answer, stack)
 
 
 class Shape:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from serve.core.errors import ChatError
 from serve.core.llm_answer import Answer
+from serve.core.tracing import Trace
 from serve.cruds.turns import Begun
 from serve.models import Status
 from serve.services.context import Context
@@ -17,8 +18,9 @@ COMMENT_SECONDS = 15.0  # without news, so that no proxy takes a stream for dead
 class Generation:
     """Text that grows, and how it ended. Positions count characters from the beginning."""
 
-    def __init__(self, begun: Begun) -> None:
+    def __init__(self, begun: Begun, trace: Trace) -> None:
         self.begun = begun
+        self.trace = trace
         self.begun_at = time.perf_counter()
         self.status: Status | None = None  # None while it runs
         self.failure: ChatError | None = None

@@ -1,6 +1,7 @@
 """The registry of running generations: start, follow, stop, and end each exactly once."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,9 +11,12 @@ from serve.core import metrics
 from serve.core.config import Settings
 from serve.core.errors import ChatError, DatabaseAwayError, ModelError, ServerStoppingError
 from serve.core.gate import Gate, Ticket
-from serve.core.llm import Asked, LlmClient
+from serve.core.llm import LlmClient
+from serve.core.llm_answer import Answer
+from serve.core.llm_request import Asked
 from serve.core.request_id import REQUEST_ID
 from serve.core.tokens import estimate
+from serve.core.tracing import Tracing
 from serve.cruds import turns
 from serve.cruds.turns import Begun
 from serve.database import Database
@@ -44,10 +48,13 @@ class _Running:
 class Generations:
     """All replies that this server generates now."""
 
-    def __init__(self, settings: Settings, database: Database, llm: LlmClient) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, llm: LlmClient, tracing: Tracing
+    ) -> None:
         self._settings = settings
         self._database = database
         self._llm = llm
+        self._tracing = tracing
         self.gate = Gate(settings.llm_max_running, settings.llm_max_queued)
         self._running: dict[int, _Running] = {}
         self.stopping = False
@@ -62,9 +69,21 @@ class Generations:
         running = self._running.get(reply_id)
         return running.generation if running else None
 
-    def start(self, begun: Begun, ticket: Ticket) -> Generation:
-        """Generate a reply whose turn is in the database and whose place is reserved."""
-        generation = Generation(begun)
+    def start(self, begun: Begun, ticket: Ticket, since: int) -> Generation:
+        """Generate a reply whose turn is in the database and whose place is reserved.
+
+        `since` is when the turn was asked for, in nanoseconds since 1970.
+        """
+        trace = self._tracing.begin(
+            "turn",
+            since,
+            conversation_id=begun.conversation_id,
+            message_id=begun.message_id,
+            reply_id=begun.reply_id,
+            request_id=REQUEST_ID.get(),
+        )
+        trace.took("write the turn", since)
+        generation = Generation(begun, trace)
         name = f"reply-{begun.reply_id}"
         producing = asyncio.create_task(self._produce(generation, ticket), name=name)
         living = asyncio.create_task(self._live(generation, producing, ticket), name=name)
@@ -130,17 +149,25 @@ class Generations:
 
     async def _produce(self, generation: Generation, ticket: Ticket) -> None:
         """Ask the model; raises what ends the answer before its end."""
-        begun = generation.begun
+        begun, trace = generation.begun, generation.trace
+        since = time.time_ns()
         async with ticket:
+            trace.took("wait for a place", since)
+            since = time.time_ns()
             window = self._settings.llm_context_tokens
             generation.context = await fit(begun.history, begun.config, window, self._llm)
+            trace.took("fit the context", since)
             asked = Asked(generation.context.messages, begun.config, REQUEST_ID.get())
-            async with self._llm.open(asked) as answer:
-                generation.answer = answer
-                async for piece in answer:
-                    generation.add(piece.text, piece.chunks)
-                    if len(self._running) > FEW:
-                        await asyncio.sleep(min(PAUSE * len(self._running), LONGEST_PAUSE))
+            with trace.asking(asked, lambda: generation.text) as call:
+                async with self._llm.open(asked, call) as answer:
+                    generation.answer = answer
+                    await self._take(answer, generation)
+
+    async def _take(self, answer: Answer, generation: Generation) -> None:
+        async for piece in answer:
+            generation.add(piece.text, piece.chunks)
+            if len(self._running) > FEW:
+                await asyncio.sleep(min(PAUSE * len(self._running), LONGEST_PAUSE))
 
     async def _live(
         self, generation: Generation, producing: asyncio.Task[None], ticket: Ticket
@@ -150,7 +177,11 @@ class Generations:
         ticket.give_back()  # if it was cancelled before it had begun
         reply_id = generation.begun.reply_id
         status, failure = self._outcome(reply_id, producing)
+        since = time.time_ns()
         ours = await self._write_end(generation, status, failure)
+        generation.trace.took("write the end", since)
+        question = generation.begun.history[-1].content
+        generation.trace.end(status, failure, question, generation.text)
         if ours:
             metrics.REPLIES.labels(status).inc()
             _observe(generation)
@@ -191,6 +222,7 @@ class Generations:
             error=_as_json(failure) if failure else None,
             usage=_usage(generation),
             context=context.as_json() if context else None,
+            trace_id=generation.trace.id,
         )
         bare = partial(
             turns.finish,

@@ -2,16 +2,18 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from serve.core import metrics
-from serve.core.errors import ChatError
+from serve.core.errors import ChatError, ServerStoppingError
 from serve.core.ownership import Ownership
+from serve.core.tracing import Trace, Tracing, nanoseconds
 from serve.cruds import orphans
 from serve.database import Database
+from serve.models import Status
 from serve.services.generations import Generations
 
 log = structlog.get_logger()
@@ -23,8 +25,15 @@ LOOKS_UNTIL_COUNTED = 12  # the gaps: counting them reads every message's number
 class Recovery:
     """Looks after replies whose server has died."""
 
-    def __init__(self, database: Database, ownership: Ownership, generations: Generations) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ownership: Ownership,
+        generations: Generations,
+        tracing: Tracing,
+    ) -> None:
         self._database = database
+        self._tracing = tracing
         self._ownership = ownership
         self._generations = generations
         self._missed: set[int] = set()
@@ -38,7 +47,7 @@ class Recovery:
             return 0
         # It stays so if the database takes no end.
         metrics.STUCK.set(await self._database.read(lambda session: orphans.count(session, dead)))
-        ended = await self._database.write(lambda session: orphans.interrupt(session, dead))
+        ended = await self._interrupt(dead)
         if ended:
             log.warning("ended what a dead server had left", replies=ended)
         metrics.REPLIES.labels("interrupted").inc(ended)
@@ -57,7 +66,7 @@ class Recovery:
         lost, self._missed = missing & self._missed, missing
         if not lost:
             return 0
-        ended = await self._database.write(lambda session: orphans.interrupt(session, (), lost))
+        ended = await self._interrupt((), lost)
         log.warning("ended what was begun without our knowledge", replies=ended)
         metrics.REPLIES.labels("interrupted").inc(ended)
         return ended
@@ -76,6 +85,30 @@ class Recovery:
             # The lock does not go through `database`, and says what happened in other words.
             except (ChatError, SQLAlchemyError, OSError) as exc:
                 log.warning("nobody looks after orphans now", reason=str(exc))
+
+    async def _interrupt(
+        self, owners: Collection[str | None], reply_ids: Collection[int] = ()
+    ) -> int:
+        """Interrupt them, and make the traces that their server could not; how many they were."""
+        traces: dict[int, Trace] = {}
+
+        def trace_id_of(orphan: orphans.Orphan) -> str | None:
+            traces[orphan.reply_id] = self._tracing.begin(
+                "turn",
+                nanoseconds(orphan.created_at),
+                conversation_id=orphan.conversation_id,
+                message_id=orphan.message_id,
+                reply_id=orphan.reply_id,
+            )
+            return traces[orphan.reply_id].id
+
+        ended = await self._database.write(
+            lambda session: orphans.interrupt(session, owners, reply_ids, trace_id_of)
+        )
+        gone = ServerStoppingError(orphans.GONE)
+        for each in ended:
+            traces[each.reply_id].end(Status.INTERRUPTED, gone, each.question, each.content)
+        return len(ended)
 
     def _dead(self, owners: Sequence[str | None]) -> list[str | None]:
         return [owner for owner in owners if owner is None or not self._ownership.is_alive(owner)]
