@@ -49,6 +49,7 @@ OURS = (
     "DRAIN_",
     "LLM_",
     "ON_DISCONNECT",
+    "TRACE_",
     "TUTOR_",
     "PROMETHEUS_",
     "GRAFANA_",

@@ -76,6 +76,7 @@ VARIABLES = {
     "LLM_BREAKER_FAILURES": "5",
     "LLM_BREAKER_SECONDS": "10",
     "ON_DISCONNECT": "continue",
+    "TRACE_CONTENT": "true",
     "DRAIN_SECONDS": "10",
     "CHAT_API_URL": "http://localhost:8080",
     "CHAT_API_KEY": "mykey",

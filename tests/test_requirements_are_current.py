@@ -24,6 +24,7 @@ FILES = {"requirements.lock": ()} | {
     for folder in sorted(ROOT.glob(f"{group}*/"))
 }
 FILES["part7-llm-serving/demo/requirements.txt"] = ("--only-group", "part7-demo")
+FILES["part7-llm-serving/tracking/requirements.txt"] = ("--only-group", "part7-tracking")
 ADDRESS = re.compile(r"https?:|file:|--(extra-)?index-url|--find-links|^-[if]\b", re.MULTILINE)
 
 

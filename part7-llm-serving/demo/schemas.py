@@ -14,6 +14,8 @@ class Message(BaseModel):
     content: str
     status: Literal["streaming", "complete", "stopped", "interrupted", "failed"]
     error: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    trace_id: str | None = None
     thumb: Literal["up", "down"] | None = None
 
 

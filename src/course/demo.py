@@ -24,7 +24,7 @@ from rich.table import Table
 from course.home import Home, find_home
 from course.interrupts import uninterrupted
 from course.running_steps import Runner
-from course.services import PARTS, SERVICES
+from course.services import SERVICES, named
 from course.stack_view import start_line
 from course.starting import Started
 from course.steps import STEPS, Step
@@ -56,7 +56,7 @@ def run_demo(*, keep: bool, steps: Sequence[Step] = STEPS) -> None:
             bar = progress.add_task("starting the servers", total=len(steps))
             servers.start()
             for step in steps:
-                servers.wait_for(PARTS[step.part])
+                servers.wait_for(named(step.part))
                 progress.update(bar, description=step.title)
                 facts |= runner.run(step, servers.environ())
                 progress.advance(bar)
@@ -82,7 +82,7 @@ class _Servers:
         self.home: Home = find_home()
         self.started: dict[str, Started] = {}
         self._supervisor = Supervisor(self.home)
-        self._names = [n for n in SERVICES if any(n in PARTS[step.part] for step in steps)]
+        self._names = [n for n in SERVICES if any(n in named(step.part) for step in steps)]
         self._console = console
         self._pool = ThreadPoolExecutor(1)
         self._news = threading.Condition()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -101,7 +102,7 @@ class Runner:
                     f"listens on {self._port}"
                 )
         shown = step.command.replace(f"--port {API_PORT}", f"--port {self._port}")
-        variables, command = _split(shown)
+        folder, variables, command = _split(shown)
         environment = (
             processes.child_environment(self._home)
             | dict(settings)
@@ -120,7 +121,7 @@ class Runner:
         with deferred():
             process = subprocess.Popen(
                 command,
-                cwd=repository(),
+                cwd=repository() / folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -170,18 +171,21 @@ class Runner:
         }
 
 
-def _split(command: str) -> tuple[dict[str, str], list[str]]:
-    """Variables before a command, and the command for this interpreter.
+def _split(command: str) -> tuple[str, dict[str, str], list[str]]:
+    """The folder it is run in, variables before a command, and the command for this interpreter.
 
     `uv run python` is this interpreter already; asking uv again would only cost time.
     """
-    words = command.split()
+    folder = ""
+    if inside := re.fullmatch(r"\(cd (\S+) && (.+)\)", command):
+        folder, command = inside.groups()
+    words = shlex.split(command)
     variables = {}
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         variables[name] = value
     if words[:3] == ["uv", "run", "python"]:
-        return variables, [sys.executable, *words[3:]]
+        return folder, variables, [sys.executable, *words[3:]]
     if words[:2] == ["uv", "run"]:
-        return variables, [sys.executable, "-m", *words[2:]]
+        return folder, variables, [sys.executable, "-m", *words[2:]]
     raise ValueError(command)

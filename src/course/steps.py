@@ -135,4 +135,12 @@ STEPS = (
         facts={"drift found": r"error: drift in (.+?), in each"},
         exit_status=1,
     ),
+    Step(
+        part="part7",
+        title="ask the course about what you have seen",
+        command="(cd part7-llm-serving && "
+        'uv run python -m demo.ask "When does a new version become champion?")',
+        shows=r"^[A-Z].*[.:]$|^\(part|^reply|^trace",
+        facts={"answered in the chat": r"complete, (\d+ tokens)"},
+    ),
 )

@@ -17,14 +17,14 @@ SERVICES: dict[str, type[Service]] = {
     kind.name: kind for kind in (Postgres, ObjectStore, MlflowServer, Tutor, ChatServer)
 }
 
-# What each part's lesson needs; a part's issue adds its line.
+# What each part's lesson needs, and with it whatever that needs; a part's issue adds its line.
 PARTS: dict[str, tuple[str, ...]] = {
     "part1": (Postgres.name,),
     "part2": (Postgres.name,),
     "part3": (Postgres.name, ObjectStore.name, MlflowServer.name),
     "part5": (Postgres.name,),
     "part6": (Postgres.name, ObjectStore.name, MlflowServer.name),
-    "part7": (Tutor.name, ChatServer.name),
+    "part7": (MlflowServer.name, Tutor.name, ChatServer.name),
 }
 
 
@@ -41,10 +41,8 @@ def named(name: str | None) -> list[str]:
     """
     if name is None:
         return list(SERVICES)
-    if name in PARTS:
-        return list(PARTS[name])
-    if name in SERVICES:
-        wanted = [name]
+    if name in PARTS or name in SERVICES:
+        wanted = list(PARTS.get(name, (name,)))
         for service in wanted:
             wanted += [need for need in SERVICES[service].needs if need not in wanted]
         return [service for service in SERVICES if service in wanted]

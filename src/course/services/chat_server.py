@@ -5,6 +5,7 @@ import urllib.request
 
 from course.home import repository
 from course.services.base import NotReadyError, Ports, Service
+from course.services.mlflow_server import MlflowServer
 from course.services.tutor import Tutor
 
 
@@ -32,10 +33,13 @@ class ChatServer(Service):
         """Where it listens, what it asks, where it keeps everything."""
         config = self.config
         tutor = f"http://localhost:{ports[Tutor.name]}/v1"
+        # It runs without MLflow, too, and finds it when it comes.
+        mlflow = ports.get(MlflowServer.name, config.mlflow_port)
         return {
             "CHAT_PORT": str(ports[self.name]),
             "CHAT_API_KEYS": config.chat_api_keys,
             "LLM_BASE_URL": config.llm_base_url if config.has_own_model else tutor,
+            "MLFLOW_TRACKING_URI": f"http://localhost:{mlflow}",
             "DATABASE_URL": f"sqlite:///{self.home.data(self.name) / 'chat.db'}",
             "PYTHONPATH": str(repository() / "part7-llm-serving"),
         }

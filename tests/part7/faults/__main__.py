@@ -21,6 +21,7 @@ def main() -> None:
     """Print the tables; the status is 1 if something is not as the rules say."""
     quiet = structlog.make_filtering_bound_logger(logging.WARNING)
     structlog.configure(wrapper_class=quiet)  # migrations say what they do
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # model servers break off on purpose
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         postgres = OwnPostgres(Path(folder))
         try:

@@ -105,11 +105,7 @@ def as_markdown(matrix: Matrix) -> str:
         parts.append(_table(matrix, columns, list(Client)))
     for server in (Server.RUNS, Server.STOPS):
         parts.append(f"## A client that stays, a database in trouble, the server: {server}\n")
-        columns = {
-            f"{place.engine}, {place.database}": place
-            for place in PLACES
-            if place.server is server and place.database is not Database.NORMAL
-        }
+        columns = columns_in_trouble(server)
         parts.append(_table(matrix, columns, [Client.STAYS] * len(columns)))
     parts.append("## Left out\n")
     parts.append("\n".join(f"- {count} cells: {why}." for why, count in _reasons().items()))
@@ -140,15 +136,27 @@ def _reasons() -> dict[str, int]:
     return reasons
 
 
+def columns_in_trouble(server: Server) -> dict[str, Place]:
+    """The places where the database is in trouble, by what a table calls them."""
+    return {
+        f"{place.engine}, {place.database}": place
+        for place in PLACES
+        if place.server is server and place.database is not Database.NORMAL
+    }
+
+
+def by_cell(matrix: Matrix, place: Place, model: Model, client: Client) -> list[Observed]:
+    """What was seen at one cell of a place."""
+    cell = Cell(model, client, place.server, place.database)
+    at_place = (tried for tried in matrix.tried if tried.place == place)
+    return [each for tried in at_place for each in tried.observed if each.turn.cell == cell]
+
+
 def _table(matrix: Matrix, columns: dict[str, Place], clients: Sequence[Client]) -> str:
-    by_cell: dict[tuple[Place, Cell], list[Observed]] = {}
-    for tried in matrix.tried:
-        for each in tried.observed:
-            by_cell.setdefault((tried.place, each.turn.cell), []).append(each)
     rows = [f"| model | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for model in Model:
         cells = [
-            _said(by_cell.get((place, Cell(model, client, place.server, place.database)), []))
+            _said(by_cell(matrix, place, model, client))
             for place, client in zip(columns.values(), clients, strict=True)
         ]
         rows.append(f"| {model} | {' | '.join(cells)} |")
