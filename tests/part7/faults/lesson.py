@@ -1,24 +1,48 @@
 """The matrix as the lesson prints it: how each reply is answered and kept, without the details."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from tests.part7.faults.cells import Client, Database, Engine, Model, Place, Server
 from tests.part7.faults.matrix import Matrix, by_cell, columns_in_trouble
 from tests.part7.faults.place import Observed
 
 
-def in_short(matrix: Matrix) -> list[str]:
-    """The lines of the lesson's tables: one for each fate of the server, one for the database."""
-    lines: list[str] = []
+def in_short(matrix: Matrix) -> list[list[str]]:
+    """The lesson's tables, as lines: one for each fate of the server, one for the database."""
+    tables = []
     for server in Server:
         place = Place(Engine.SQLITE, server, Database.NORMAL)
-        lines += _table(matrix, f"server: {server}", {str(client): place for client in Client})
-    return lines + _table(
-        matrix,
-        "database",
-        columns_in_trouble(Server.RUNS),
-        [Client.STAYS] * len(columns_in_trouble(Server.RUNS)),
-    )
+        columns = {str(client): place for client in Client}
+        tables.append(_table(matrix, f"server: {server}", columns))
+    troubles = columns_in_trouble(Server.RUNS)
+    tables.append(_table(matrix, "database", troubles, [Client.STAYS] * len(troubles)))
+    return tables
+
+
+def differences(matrix: Matrix, lesson: list[str]) -> list[str]:
+    """Lines that were seen and are not what the lesson prints.
+
+    Where two things happen at once the lesson prints both (`failed or stopped`); one was seen.
+    """
+    wrong = []
+    for table in in_short(matrix):
+        begin = lesson.index(table[0]) if table[0] in lesson else len(lesson)
+        printed = lesson[begin : begin + len(table)]
+        wrong += [
+            seen
+            for seen, said in zip_longest(table, printed, fillvalue="")
+            if not _fits(_alternatives(seen), _alternatives(said))
+        ]
+    return wrong
+
+
+def _alternatives(line: str) -> list[set[str]]:
+    return [set(each.split(" or ")) for cell in line.split(" | ") for each in cell.split(" / ")]
+
+
+def _fits(seen: list[set[str]], said: list[set[str]]) -> bool:
+    return len(seen) == len(said) and all(map(set.issubset, seen, said))
 
 
 def _table(

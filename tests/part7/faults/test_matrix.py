@@ -6,7 +6,7 @@ from tests.conftest import ROOT
 from tests.conftest import Server as PostgresServer
 from tests.part7.faults.cells import MATRIX, PLACES, Engine, Place, turns_at, why_left_out
 from tests.part7.faults.comparison import mismatches
-from tests.part7.faults.lesson import in_short
+from tests.part7.faults.lesson import differences
 from tests.part7.faults.matrix import FILE, try_matrix, write
 
 
@@ -34,4 +34,4 @@ def test_every_cell_ends_as_the_rules_say(postgres: PostgresServer) -> None:
     if not matrix.skipped:
         for lesson in ("README.md", "README.ko.md"):
             printed = (ROOT / "part7-llm-serving" / lesson).read_text(encoding="utf-8").splitlines()
-            assert [line for line in in_short(matrix) if line not in printed] == [], lesson
+            assert differences(matrix, printed) == [], lesson
