@@ -26,9 +26,20 @@ class Taken:
 
     first: list[float] = field(default_factory=list)  # seconds to the first token
     replies: int = 0
-    tokens: int = 0
     broken: int = 0
     seconds: float = 0.0
+    # The tokens that came while all streams ran, without the beginning and the end of the load.
+    window: tuple[float, float] = (0.0, float("inf"))
+    tokens: float = 0.0
+
+    def within(self, moment: float) -> bool:
+        """Whether it lies in the window."""
+        return self.window[0] <= moment < self.window[1]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """In the window."""
+        return self.tokens / (self.window[1] - self.window[0])
 
 
 class Client:
@@ -69,18 +80,23 @@ class Client:
         begun = time.perf_counter()
         first = None
         pieces = []
+        inside = 0
         async with self.http.post(url, data=body, headers=HEADERS) as answer:
             async for piece in answer.content.iter_any():
+                now = time.perf_counter()
                 if first is None and mark in piece:
-                    first = time.perf_counter() - begun
+                    first = now - begun
                 pieces.append(piece)
-        came = _words(b"".join(pieces), chat=self._chat)
-        taken.tokens += came
+                inside += len(piece) * taken.within(now)
+        whole = b"".join(pieces)
+        came = _words(whole, chat=self._chat)
+        taken.tokens += came * inside / len(whole)
         if first is None or came != tokens:
             taken.broken += 1
             return
         taken.replies += 1
-        taken.first.append(first)
+        if taken.within(begun):
+            taken.first.append(first)
 
     def _request(self, conversation: int | None, *, stream: bool) -> tuple[str, bytes]:
         if self._chat:
@@ -107,6 +123,7 @@ async def until(
 ) -> None:
     """Run `once` again and again, `streams` at a time, for so long; they begin apart."""
     begun = time.perf_counter()
+    taken.window = (begun + spread, begun + seconds)
 
     async def loop() -> None:
         await asyncio.sleep(random.uniform(0, spread))

@@ -1,7 +1,7 @@
 """What part 7's chat server adds to a model server, and how it fares beside the LiteLLM proxy.
 
-PYTHONPATH=part7-llm-serving uv run python -m bench.chat_server
-PYTHONPATH=part7-llm-serving uv run python -m bench.chat_server --repeat 1 --seconds 2 --no-peers
+uv run python -m bench.chat_server
+uv run python -m bench.chat_server --repeat 1 --seconds 2 --no-peers
 
 One worker, a fake model server and the load share the machine: the database's threads need a core
 beside the event loop's. Every message is kept, every reply is checked.
@@ -31,7 +31,10 @@ from course import ports
 from tests.conftest import clean_environment
 
 PACKAGES = ("fastapi", "uvicorn", "uvloop", "aiohttp", "sqlalchemy", "pydantic", "orjson")
-STREAMS, RATE, TOKENS = 200, 120, 360
+STREAMS = 200
+PACED, FASTER = 90, 120  # tokens per second and stream: what is asked for, and more than comes
+STREAM_SECONDS = 3.0
+TOKENS = 360
 IDLE = 500
 LITELLM = """\
 model_list:
@@ -167,25 +170,32 @@ async def _first_token(bench: Bench, server: Server) -> None:
 
 
 async def _many_streams(bench: Bench, server: Server) -> None:
-    """200 streams at all times, each of three seconds, not all begun at once."""
-    await bench.script(tokens=TOKENS, rate=RATE)
-    found: dict[bool, Taken] = {}
-    for is_chat, port in ((False, bench.fake_port), (True, server.port)):
-        client, taken = Client(port, chat=is_chat), Taken()
-
-        async def once(client: Client = client, taken: Taken = taken, new: bool = is_chat) -> None:
-            conversation = await client.conversation() if new else None
-            await client.stream(conversation, taken, TOKENS)
-
-        await until(bench.seconds, STREAMS, TOKENS / RATE, once, taken)
-        await client.close()
-        found[is_chat] = taken
-    taken = found[True]
-    bench.note("200 streams: tokens/s", taken.tokens / taken.seconds, ">= 15,000")
-    bench.note("200 streams: broken", taken.broken, "0")
+    """200 streams at all times, not all begun at once; at a pace, and faster than it can be."""
+    near = await _streams(bench, bench.fake_port, PACED, is_chat=False)
+    far = await _streams(bench, server.port, PACED, is_chat=True)
+    what = f"200 streams of {PACED} tokens/s"
+    bench.note(f"{what}: tokens/s", far.tokens_per_second, ">= 15,000")
+    bench.note(f"{what}: broken", far.broken, "0")
     for name, share, reach in (("p50", 0.5, ""), ("p99", 0.99, "<= 150")):
-        added = percentile(taken.first, share) - percentile(found[False].first, share)
-        bench.note(f"200 streams: first token, added, {name} (ms)", 1e3 * added, reach)
+        added = percentile(far.first, share) - percentile(near.first, share)
+        bench.note(f"{what}: first token, added, {name} (ms)", 1e3 * added, reach)
+    most = await _streams(bench, server.port, FASTER, is_chat=True)
+    bench.note(f"200 streams of {FASTER} tokens/s: tokens/s", most.tokens_per_second)
+    bench.note(f"200 streams of {FASTER} tokens/s: broken", most.broken, "0")
+
+
+async def _streams(bench: Bench, port: int, rate: int, *, is_chat: bool) -> Taken:
+    tokens = int(rate * STREAM_SECONDS)
+    await bench.script(tokens=tokens, rate=rate)
+    client, taken = Client(port, chat=is_chat), Taken()
+
+    async def once() -> None:
+        conversation = await client.conversation() if is_chat else None
+        await client.stream(conversation, taken, tokens)
+
+    await until(bench.seconds, STREAMS, STREAM_SECONDS, once, taken)
+    await client.close()
+    return taken
 
 
 async def _idle(bench: Bench, server: Server) -> None:

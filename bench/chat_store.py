@@ -1,9 +1,10 @@
 """How many turns SQLite takes from many writers at once: what the chat server writes, alone.
 
-PYTHONPATH=part7-llm-serving uv run python -m bench.chat_store [--writers 32] [--seconds 5]
+uv run python -m bench.chat_store [--writers 32] [--seconds 5]
 """
 
 import asyncio
+import sys
 import tempfile
 import time
 from functools import partial
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "part7-llm-serving"))
+
 from serve.cruds import conversations, orphans, turns
 from serve.cruds.turns import Question
 from serve.database import Database
