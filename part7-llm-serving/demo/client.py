@@ -61,7 +61,7 @@ class ChatClient:
         await self._do("DELETE", f"/api/v1/llm-configs/{config_id}")
 
     async def conversations(self, limit: int, q: str = "") -> tuple[list[Conversation], bool]:
-        """Up to `limit` conversations, newest first, and whether there are more.
+        """Up to `limit` conversations, the last used first, and whether there are more.
 
         With `q` only those in which every word of it was said.
         """

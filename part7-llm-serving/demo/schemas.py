@@ -56,7 +56,7 @@ class Health(BaseModel):
 
 
 class ConversationPage(BaseModel):
-    """Some conversations, newest first; `next` is the path of the following ones."""
+    """Some conversations, the last used first; `next` is the path of the following ones."""
 
     conversations: list[Conversation]
     next: str | None

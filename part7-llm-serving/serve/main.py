@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         mlflow = Mlflow(settings) if settings.mlflow_tracking_uri else None
         tracing = Tracing(mlflow, content=settings.trace_content)
         generations = Generations(settings, database, llm, tracing)
-        chat = Chat(settings, database, generations, lock.name)
+        chat = Chat(settings, database, llm, generations, lock.name)
         app.state.chat = State(
             settings, database, llm, mlflow, tracing, generations, chat, asyncio.get_running_loop()
         )

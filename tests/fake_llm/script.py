@@ -1,5 +1,7 @@
 """What the fake model server does with a request."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -12,7 +14,9 @@ class Script(BaseModel):
     rate: float = Field(default=0.0, ge=0, description="Tokens per second; 0 is all at once.")
     tokens: int = Field(default=16, ge=0, description="Tokens of an answer, max_tokens permitting.")
     status: int = Field(default=200, ge=200, le=599, description="Refuse with this HTTP status.")
-    retry_after: int | None = Field(default=None, ge=0, description="Seconds; sent with a refusal.")
+    retry_after: Annotated[int, Field(ge=0)] | str | None = Field(
+        default=None, description="Seconds, or a date; sent with a refusal."
+    )
     refusals: int | None = Field(
         default=None, ge=0, description="Refuse so many requests and serve the next; else all."
     )

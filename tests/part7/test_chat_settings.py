@@ -23,6 +23,9 @@ BAD = [
     ("CHAT_API_KEYS", " , ", "holds no key"),
     ("CHAT_API_KEYS", f"{SECRET},sha256:abc", "without 64 hexadecimal digits"),
     ("CHAT_API_KEYS", f"sha256:{SECRET}{'0' * 57}", "without 64 hexadecimal digits"),
+    ("CHAT_API_KEYS", f"plain,{SECRET}é", "make one with `uv run python -m serve.core.api_keys`"),
+    ("CHAT_API_KEYS", f"열쇠{SECRET}", "not printable ASCII"),
+    ("CHAT_API_KEYS", f"{SECRET}\tx", "not printable ASCII"),
     ("DATABASE_URL", "", "is no address of a database"),
     ("DATABASE_URL", SECRET, "is no address of a database"),
     ("DATABASE_URL", "mysql://me:hunter2@host/db", "begins with 'mysql'"),
@@ -48,6 +51,9 @@ BAD = [
     ("LLM_MAX_QUEUED", "-1", "greater than or equal to 0"),
     ("LLM_BREAKER_FAILURES", "0", "greater than or equal to 1"),
     ("LLM_BREAKER_SECONDS", "0", "greater than 0"),
+    ("MLFLOW_TRACKING_URI", "localhost:5001", "begins with http:// or https://"),
+    ("MLFLOW_TRACKING_URI", f"http://me:{SECRET}@host", "(hidden)"),
+    ("TRACE_CONTENT", "perhaps", "'perhaps'"),
     ("ON_DISCONNECT", "stop", "'continue' or 'cancel'"),
     ("DRAIN_SECONDS", "-1", "greater than or equal to 0"),
     ("MAX_BODY_BYTES", "0", "greater than or equal to 1"),
@@ -81,7 +87,13 @@ def test_a_bad_value_is_named_in_one_line_without_a_secret(
 
 
 def test_every_setting_has_a_bad_value_here() -> None:
-    anything_goes = {"chat_host", "llm_api_key", "llm_model"}
+    anything_goes = {
+        "chat_host",
+        "llm_api_key",
+        "llm_model",
+        "mlflow_tracking_username",
+        "mlflow_tracking_password",
+    }
 
     assert {name.lower() for name, _, __ in BAD} == Settings.model_fields.keys() - anything_goes
 

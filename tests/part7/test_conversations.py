@@ -8,6 +8,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from serve.database import Database
+from serve.models import Conversation
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from tests.part7.conftest import StartChat
 from tests.part7.servers import Chat, Fake
@@ -98,7 +102,7 @@ class TestCreate:
 
 
 class TestPages:
-    def test_all_are_listed_once_newest_first(self, chat: Chat) -> None:
+    def test_all_are_listed_once_the_last_one_first(self, chat: Chat) -> None:
         made = [chat.conversation() for _ in range(7)]
         seen: list[int] = []
         sizes: list[int] = []
@@ -119,7 +123,7 @@ class TestPages:
 
         first = chat.client.get(f"{API}?limit=2").json()
         assert chat.client.get(first["next"]).json()["next"] is None
-        assert chat.client.get(f"{API}?before=1").json() == {"conversations": [], "next": None}
+        assert chat.client.get(f"{API}?before=0-1").json() == {"conversations": [], "next": None}
 
     def test_pages_do_not_move_when_something_is_added_or_removed(self, chat: Chat) -> None:
         one, two, three, _ = (chat.conversation() for _ in range(4))
@@ -130,6 +134,46 @@ class TestPages:
         rest = chat.client.get(page["next"]).json()
 
         assert [each["id"] for each in rest["conversations"]] == [two, one]
+
+    def test_one_that_is_used_again_comes_first(self, chat: Chat) -> None:
+        one, two, three = (chat.conversation() for _ in range(3))
+        chat.ask(one)
+        chat.post(f"/conversations/{three}/messages", {"content": "hello"})
+        change(chat, two, title="Mine")
+
+        listed = chat.get("/conversations")["conversations"]
+
+        assert [each["id"] for each in listed] == [two, three, one]
+
+    def test_nothing_comes_twice_when_one_is_used_between_two_pages(self, chat: Chat) -> None:
+        one, two, three, four, five = (chat.conversation() for _ in range(5))
+        page = chat.get("/conversations", limit=2)
+        chat.ask(two)  # not seen yet: it is at the top now
+        chat.ask(five)  # seen already
+
+        rest = chat.client.get(page["next"]).json()
+
+        assert [each["id"] for each in page["conversations"]] == [five, four]
+        assert [each["id"] for each in rest["conversations"]] == [three, one]
+        top = chat.get("/conversations", limit=2)["conversations"]
+        assert [each["id"] for each in top] == [five, two]
+
+    def test_those_of_the_same_moment_have_an_order(self, chat: Chat, database_url: str) -> None:
+        made = [chat.conversation() for _ in range(5)]
+        moment = chat.get(f"/conversations/{made[2]}")["updated_at"]
+        database = Database(database_url)
+        with Session(database.engine) as session, session.begin():
+            session.execute(update(Conversation).values(updated_at=datetime.fromisoformat(moment)))
+        database.close()
+        seen = []
+        place: str | None = f"{API}?limit=2"
+
+        while place:
+            page = chat.client.get(place).json()
+            seen += [each["id"] for each in page["conversations"]]
+            place = page["next"]
+
+        assert seen == made[::-1]
 
     def test_a_session_sees_its_own(self, chat: Chat) -> None:
         own = "a b&c=d/한"
@@ -146,7 +190,18 @@ class TestPages:
 
     @SQLITE
     @pytest.mark.parametrize(
-        "query", ["limit=0", "limit=101", "before=0", "before=x", f"before={2**63}", "q=%00"]
+        "query",
+        [
+            "limit=0",
+            "limit=101",
+            "before=7",
+            "before=x",
+            "before=-1-1",
+            f"before={10**17}-1",
+            f"before=1-{10**16}",
+            "before=%D9%A1-1",
+            "q=%00",
+        ],
     )
     def test_a_query_that_makes_no_sense_is_refused(self, chat: Chat, query: str) -> None:
         answer = chat.client.get(f"{API}?{query}")
@@ -160,6 +215,15 @@ class TestTitle:
         conversation = chat.conversation()
         chat.ask(conversation, "  What is\n\n drift? ")
         chat.ask(conversation, "And a champion?")
+
+        assert chat.get(f"/conversations/{conversation}")["title"] == "What is drift?"
+
+    def test_a_first_message_without_a_word_leaves_it_to_the_next_one(self, chat: Chat) -> None:
+        conversation = chat.conversation()
+        chat.ask(conversation, "\x1c")  # a blank to Python, and a character to the schema
+        assert chat.get(f"/conversations/{conversation}")["title"] is None
+
+        chat.ask(conversation, "What is drift?")
 
         assert chat.get(f"/conversations/{conversation}")["title"] == "What is drift?"
 
@@ -411,6 +475,11 @@ class TestKeys:
 
         assert [self.status(chat, key) for key in ("secret", "plain", hashed)] == [200, 200, 401]
 
+    def test_a_hash_is_of_the_bytes_that_a_client_sends(self, start_chat: StartChat) -> None:
+        chat = start_chat(chat_api_keys=f"sha256:{sha256('열쇠'.encode()).hexdigest()}")
+
+        assert [self.status(chat, key) for key in ("열쇠", "자물쇠")] == [200, 401]
+
 
 class TestBodies:
     @pytest.fixture
@@ -452,7 +521,7 @@ class TestBodies:
         assert is_problem(answer, status), answer.text
         assert says in answer.text
 
-    @pytest.mark.parametrize("content", ["", "x" * 200_001, "a\0b", None, 7])
+    @pytest.mark.parametrize("content", ["", " \n\t\u3000", "x" * 200_001, "a\0b", None, 7])
     def test_a_message_that_cannot_be_used_is_refused(self, chat: Chat, content: object) -> None:
         conversation = chat.conversation()
 

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.conftest import Database, clean_environment
 from tests.part7.servers import PART, Chat
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
 WHEN = "2024-05-06 07:08:09+00:00"
 SAID = [
     (1, "user", "first question"),

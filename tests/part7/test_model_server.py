@@ -114,11 +114,12 @@ class TestRetries:
         assert reply["error"]["kind"] == "bad_answer"
         assert len(fake.exchanges) == 2
 
+    @pytest.mark.parametrize("status", [429, 503])
     def test_one_who_is_busy_says_when_to_come_back(
-        self, start_chat: StartChat, fake: Fake
+        self, start_chat: StartChat, fake: Fake, status: int
     ) -> None:
         chat = start_chat(llm_retries=1)
-        tell(fake, status=429, refusals=1, retry_after=1)
+        tell(fake, status=status, refusals=1, retry_after=1)
         conversation = chat.conversation()
 
         begun = time.monotonic()
@@ -127,12 +128,22 @@ class TestRetries:
         assert time.monotonic() - begun >= 1
         assert len(fake.exchanges) == 2
 
+    def test_a_date_to_come_back_at_is_not_taken_for_seconds(
+        self, start_chat: StartChat, fake: Fake
+    ) -> None:
+        chat = start_chat(llm_retries=1)
+        tell(fake, status=503, refusals=1, retry_after="Fri, 31 Dec 2999 23:59:59 GMT")
+
+        assert chat.ask(chat.conversation())["reply"]["status"] == "complete"
+        assert len(fake.exchanges) == 2
+
+    @pytest.mark.parametrize("status", [429, 503])
     def test_nobody_waits_longer_than_the_bound(
-        self, start_chat: StartChat, fake: Fake, monkeypatch: pytest.MonkeyPatch
+        self, start_chat: StartChat, fake: Fake, monkeypatch: pytest.MonkeyPatch, status: int
     ) -> None:
         monkeypatch.setattr(llm, "LONGEST_PAUSE", 0.2)
         chat = start_chat(llm_retries=1)
-        tell(fake, status=429, refusals=1, retry_after=10_000)
+        tell(fake, status=status, refusals=1, retry_after=10_000)
         conversation = chat.conversation()
 
         begun = time.monotonic()

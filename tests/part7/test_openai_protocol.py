@@ -220,6 +220,24 @@ class TestStore:
         said = [each["content"] for each in fake.exchanges[-1].messages]
         assert said == ["hello", WORDS, "and then?"]
 
+    @pytest.mark.parametrize("content", ["", " \n"])
+    @pytest.mark.parametrize("role", ["user", "assistant"])
+    def test_a_message_without_a_word_is_kept_without_a_title(
+        self, chat: Chat, openai: httpx2.Client, fake: Fake, content: str, role: str
+    ) -> None:
+        said = {"role": role, "content": content}
+        answer = openai.post(PATH, json={"model": "m", "messages": [said], "store": True})
+        conversation = int(answer.headers["X-Conversation-ID"])
+        kept = chat.get(f"/conversations/{conversation}")
+        assert (kept["title"], kept["messages"][0]["content"]) == (None, content)
+
+        again = chat.post(
+            f"/conversations/{conversation}/messages/{kept['active_leaf_id']}/regenerate"
+        )
+
+        assert again.json()["reply"]["status"] == "complete"
+        assert fake.exchanges[-1].messages == [said]
+
     def test_without_it_nothing_is_kept(self, chat: Chat, openai: httpx2.Client) -> None:
         for body in (HELLO, HELLO | {"store": False}, HELLO | {"stream": True}):
             answer = openai.post(PATH, json=body)

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.part7.conftest import StartChat, StartProcess
-from tests.part7.servers import Chat, Fake
+from tests.part7.servers import Chat, Fake, events_of, text_of
 from tests.waiting import wait_for
 
 SAID = "강물은 바다로 "
@@ -104,6 +104,29 @@ def test_replies_of_a_living_server_are_left_alone(start_chat: StartChat, fake: 
     assert ended["usage"]["completion_tokens"] == 100
     # What belongs to a server that lives can be read on another one.
     assert other.follow(conversation, reply)[-1].data == ended
+
+
+def test_a_stream_stays_open_while_a_reply_that_another_server_writes_stands_still(
+    start_chat: StartChat, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.services.events.COMMENT_SECONDS", 0.5)
+    one, other = start_chat(), start_chat()
+    fake.does(hang_after=3)
+    conversation = one.conversation()
+    with one.streaming(conversation) as beginning:
+        reply = next(beginning).data["reply_id"]
+    path = f"/api/v1/conversations/{conversation}/messages/{reply}/stream"
+
+    with other.client.stream("GET", path) as answer:
+        lines = answer.iter_lines()
+        seen: list[str] = []
+        while seen.count(": still here") < 3:
+            seen.append(next(lines))
+        one.post(f"/conversations/{conversation}/messages/{reply}/stop")
+        rest = list(events_of(lines))
+
+    assert text_of(list(events_of(iter(seen)))) == " a river takes"
+    assert [each.name for each in rest] == ["done"]
 
 
 def test_a_living_server_ends_what_a_killed_one_has_left(

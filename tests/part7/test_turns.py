@@ -1,11 +1,14 @@
 """A turn: the reply whole or as a stream, stopped, made again, edited, and nothing overwritten."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import httpx2
 import pytest
 
 from tests.part7.conftest import StartChat
-from tests.part7.servers import Chat, Fake, text_of
+from tests.part7.servers import Chat, Event, Fake, events_of, text_of
 from tests.waiting import wait_for
 
 WORDS = " a river takes what the rain has left and gives it to the sea a river"
@@ -283,6 +286,148 @@ class TestIdempotencyKey:
 
         assert refused.status_code == 422
         assert "belongs to another request" in refused.json()["detail"]
+
+
+class Branching:
+    """A turn of one conversation, and two requests that begin a branch beside it."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.conversation = chat.conversation()
+        turn = chat.ask(self.conversation)
+        self.message, self.reply = turn["message"]["id"], turn["reply"]["id"]
+
+    def request(self, way: str) -> tuple[str, dict[str, object]]:
+        """Where to post, and what."""
+        base = f"/conversations/{self.conversation}/messages"
+        if way == "edit":
+            return f"{base}/{self.message}/edit", {"content": "else"}
+        return f"{base}/{self.reply}/regenerate", {}
+
+    def post(self, way: str, key: str = "k") -> httpx2.Response:
+        """Send it, for a whole reply."""
+        path, body = self.request(way)
+        return self.chat.post(path, body, **{"Idempotency-Key": key})
+
+    @contextmanager
+    def streaming(self, way: str, key: str = "k") -> Iterator[Iterator[Event]]:
+        """Send it, for events."""
+        path, body = self.request(way)
+        with self.chat.client.stream(
+            "POST",
+            f"/api/v1{path}",
+            json=body | {"stream": True},
+            headers={"Idempotency-Key": key},
+        ) as answer:
+            yield events_of(answer.iter_lines())
+
+    @property
+    def count(self) -> int:
+        """How many messages there are."""
+        return int(self.chat.get(f"/conversations/{self.conversation}")["message_count"])
+
+
+@pytest.fixture
+def branching(chat: Chat) -> Branching:
+    """With one turn so far."""
+    return Branching(chat)
+
+
+ADDED = {"edit": 2, "regenerate": 1}  # messages
+
+
+@pytest.mark.parametrize("way", ADDED)
+class TestIdempotencyKeyOfABranch:
+    def test_a_retry_gets_the_reply_that_is_there(
+        self, branching: Branching, fake: Fake, way: str
+    ) -> None:
+        first = branching.post(way)
+
+        second = branching.post(way)
+
+        assert first.status_code == 201
+        assert "Idempotency-Replayed" not in first.headers
+        assert second.status_code == 200
+        assert second.headers["Idempotency-Replayed"] == "true"
+        assert second.headers["Location"] == first.headers["Location"]
+        assert second.json() == first.json()
+        assert branching.count == 2 + ADDED[way]
+        assert len(fake.exchanges) == 2
+
+    def test_a_retry_attaches_to_a_reply_that_is_running(
+        self, branching: Branching, fake: Fake, way: str
+    ) -> None:
+        fake.does(rate=50, tokens=30)
+        with branching.streaming(way) as events:
+            turn = next(events).data
+
+        with branching.streaming(way) as events:
+            again = list(events)
+
+        assert again[0].data == turn | {"repeated": True}
+        assert text_of(again) == again[-1].data["content"]
+        assert branching.count == 2 + ADDED[way]
+        assert len(fake.exchanges) == 2
+
+    def test_duplicates_at_the_same_time_make_one_reply(
+        self, branching: Branching, fake: Fake, way: str
+    ) -> None:
+        fake.does(first_token=0.2)
+        statuses: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: statuses.append(branching.post(way).status_code))
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert sorted(statuses) == [200] * 7 + [201]
+        assert branching.count == 2 + ADDED[way]
+        assert len(fake.exchanges) == 2
+
+    def test_a_retry_gets_its_own_reply_after_others_were_made(
+        self, branching: Branching, way: str
+    ) -> None:
+        first = branching.post(way).json()
+        base = f"/conversations/{branching.conversation}/messages"
+        branching.chat.post(f"{base}/{first['reply']['id']}/regenerate")
+
+        assert branching.post(way).json() == first
+
+    def test_another_key_is_another_request(self, branching: Branching, way: str) -> None:
+        first, second = branching.post(way, "one"), branching.post(way, "two")
+
+        assert first.status_code == second.status_code == 201
+        assert second.json()["reply"]["id"] != first.json()["reply"]["id"]
+        assert branching.count == 2 + 2 * ADDED[way]
+
+
+def test_a_key_belongs_to_one_kind_of_request_to_one_message(branching: Branching) -> None:
+    base = f"/conversations/{branching.conversation}/messages"
+    other = branching.chat.ask(branching.conversation, "other")
+    edit, regenerate = (branching.request(way) for way in ("edit", "regenerate"))
+    text = {"content": "else"}
+    # All of these differ: in what is done, to which message, or in what is said.
+    requests = [
+        edit,
+        regenerate,
+        (base, text),
+        (f"{base}/{other['message']['id']}/edit", text),
+        (f"{base}/{other['reply']['id']}/regenerate", {}),
+        (edit[0], {"content": "other"}),
+    ]
+    for key, (path, body) in enumerate(requests):
+        assert branching.chat.post(path, body, **{"Idempotency-Key": f"{key}"}).is_success
+    count = branching.count
+
+    for key in range(len(requests)):
+        for number, (path, body) in enumerate(requests):
+            answer = branching.chat.post(path, body, **{"Idempotency-Key": f"{key}"})
+            assert answer.status_code == (200 if number == key else 422), (key, path)
+            assert number == key or "belongs to another request" in answer.json()["detail"]
+    assert branching.count == count
 
 
 class TestClientThatLeaves:

@@ -23,7 +23,8 @@ class ApiKeys:
     def admit(self, key: str) -> bool:
         """Whether `key` is one of them. Every hash is compared, so the time says nothing."""
         found = False
-        digest = sha256(key.encode("utf-8", "surrogateescape")).digest()
+        # Starlette reads headers as Latin-1, so these are the bytes that the client has sent.
+        digest = sha256(key.encode("latin-1")).digest()
         for known in self.hashes:
             found |= secrets.compare_digest(known, digest)
         return found
@@ -33,11 +34,17 @@ def parse_keys(listed: str) -> ApiKeys:
     """Read keys with commas between them, each plain or as sha256:HASH.
 
     Raises:
-        ValueError: there is none, or a hash is not one.
+        ValueError: there is none, a hash is not one, or a key cannot be sent in a header.
     """
     hashes = []
     for key in filter(None, (each.strip() for each in listed.split(","))):
         if not key.startswith(PREFIX):
+            # Beyond ASCII, each client sends other bytes for the same character, or none at all.
+            if not re.fullmatch(r"[\x20-\x7e]+", key):
+                raise ValueError(
+                    "holds a key with a character that is not printable ASCII, which no header "
+                    "carries safely: make one with `uv run python -m serve.core.api_keys`"
+                )
             hashes.append(sha256(key.encode()).digest())
         elif re.fullmatch(r"[0-9a-f]{64}", key.removeprefix(PREFIX)):
             hashes.append(bytes.fromhex(key.removeprefix(PREFIX)))

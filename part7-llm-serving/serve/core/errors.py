@@ -55,6 +55,10 @@ class ModelError(ChatError):
     status = 502
     kind: ClassVar[str] = "bad_answer"
 
+    def __init__(self, text: str, wait_seconds: float | None = None) -> None:
+        super().__init__(text)
+        self.wait_seconds = wait_seconds  # how long it asks to be left alone, if it does
+
 
 class ModelAwayError(ModelError):
     """No model server answers: refused, or the breaker is open."""
@@ -65,9 +69,8 @@ class ModelAwayError(ModelError):
 
 
 class ModelBusyError(ModelError):
-    """The model server says that it has too much to do, and maybe for how long."""
+    """The model server says that it has too much to do."""
 
-    wait_seconds: float | None = None
     status = 503
     retry_after = 5
     kind = "busy"

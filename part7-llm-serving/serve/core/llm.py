@@ -185,20 +185,28 @@ async def _refusal(url: str, response: aiohttp.ClientResponse) -> ModelError:
         pass  # not OpenAI's shape; the status says enough
     text = f"{url} answers HTTP {response.status}{said}"
     if response.status == 429:
-        busy = ModelBusyError(text)
-        wait = response.headers.get("Retry-After", "")
-        busy.wait_seconds = float(wait) if wait.isdecimal() else None
-        return busy
-    if response.status in {502, 503, 504}:
+        return ModelBusyError(text, _seconds_asked_for(response))
+    if response.status == 503:
+        return ModelAwayError(text, _seconds_asked_for(response))
+    if response.status in {502, 504}:
         return ModelAwayError(text)
     if response.status >= 500:
         return ModelError(text)
     return ModelRefusedError(text)
 
 
+def _seconds_asked_for(response: aiohttp.ClientResponse) -> float | None:
+    """What Retry-After says, in seconds.
+
+    It may also be a date. Model servers send none, and one that comes from a proxy is only as good
+    as its clock agrees with ours: then our own pause is the better guess.
+    """
+    wait = response.headers.get("Retry-After", "")
+    return float(wait) if wait.isdecimal() else None
+
+
 def _pause(attempt: int, exc: ModelError) -> float:
     """Longer each time, and never the same for all who wait."""
-    asked = exc.wait_seconds if isinstance(exc, ModelBusyError) else None
-    if asked is not None:
-        return min(asked, LONGEST_PAUSE)
+    if exc.wait_seconds is not None:
+        return min(exc.wait_seconds, LONGEST_PAUSE)
     return min(FIRST_PAUSE * 2.0**attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311

@@ -1,15 +1,19 @@
 """Conversations: kept, listed, searched."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from serve.core.errors import NotFoundError, UnusableError
 from serve.cruds import llm_configs, search
 from serve.models import ChatMessage, Conversation
 from serve.models.base import now
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def add(
@@ -39,16 +43,37 @@ def get(session: Session, conversation_id: int) -> Conversation:
     return found
 
 
+class Place(NamedTuple):
+    """Where a conversation stands in the list."""
+
+    updated_at: datetime
+    id: int
+
+    def __str__(self) -> str:
+        """As it is sent to clients, which hand it back unread."""
+        return f"{(self.updated_at - EPOCH) // MICROSECOND}-{self.id}"
+
+    @classmethod
+    def of(cls, text: str) -> "Place":
+        """The place that was sent as `text`."""
+        moment, _, number = text.partition("-")
+        return cls(EPOCH + int(moment) * MICROSECOND, int(number))
+
+
 def page(
-    session: Session, before: int | None, limit: int, session_id: str | None, q: str | None
+    session: Session, before: Place | None, limit: int, session_id: str | None, q: str | None
 ) -> Sequence[Conversation]:
-    """Up to `limit` conversations with ids below `before`, newest first.
+    """Up to `limit` conversations that come after the one at `before`; the last used is the first.
 
     With `session_id` only those of it, with `q` only those with a message that holds every word.
+    One that is used while somebody reads page after page goes to the top: who has not come to it by
+    then misses it, and finds it on the first page. Twice it comes only where clocks disagree.
     """
-    query = select(Conversation).order_by(Conversation.id.desc()).limit(limit)
+    place = tuple_(Conversation.updated_at, Conversation.id)
+    latest_first = (Conversation.updated_at.desc(), Conversation.id.desc())
+    query = select(Conversation).order_by(*latest_first).limit(limit)
     if before is not None:
-        query = query.where(Conversation.id < before)
+        query = query.where(place < before)
     if session_id is not None:
         query = query.where(Conversation.session_id == session_id)
     if words := (q or "").split():

@@ -10,7 +10,7 @@ from serve.models import ChatMessage, Conversation, ReplyConfig, Role, Status
 
 
 def begin(
-    session: Session, said: Sequence[Said], title: str, config: ReplyConfig, owner: str
+    session: Session, said: Sequence[Said], title: str | None, config: ReplyConfig, owner: str
 ) -> Begun:
     """Make a conversation of what was said, with a reply that is `streaming` from now on."""
     conversation = Conversation(title=title, message_count=len(said) + 1)

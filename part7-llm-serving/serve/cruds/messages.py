@@ -67,9 +67,12 @@ def path(session: Session, leaf_id: int | None) -> Sequence[ChatMessage]:
 
 
 def said(session: Session, leaf_id: int) -> list[Said]:
-    """Who said what from the first message to `leaf_id`; replies without a text are left out."""
-    rows = session.connection().execute(SAID, {"leaf_id": leaf_id})
-    return [Said(role, content) for role, content in rows if content]
+    """Who said what from the first message to `leaf_id`.
+
+    Of those before it, the ones without a text are left out: replies that failed at once.
+    """
+    *before, last = session.connection().execute(SAID, {"leaf_id": leaf_id}).all()
+    return [*(Said(role, content) for role, content in before if content), Said(*last)]
 
 
 def tree(session: Session, conversation_id: int) -> Sequence[ChatMessage]:

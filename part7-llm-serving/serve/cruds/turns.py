@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from serve.core.errors import ConflictError, NotFoundError, UnusableError
-from serve.cruds import messages
+from serve.core.errors import ConflictError, NotFoundError
+from serve.cruds import messages, repeats
+from serve.cruds.repeats import Once
 from serve.models import ChatMessage, Conversation, LLMConfig, ReplyConfig, Role, Status
 from serve.models.base import now
 
@@ -25,11 +26,6 @@ _COUNT_UP = (
     )
     .returning(_C.message_count, _C.active_leaf_id, _C.llm_config_id)
 )
-_KNOWN = select(_M.id, _M.request_hash).where(
-    _M.conversation_id == bindparam("conversation_id"),
-    _M.idempotency_key == bindparam("key"),
-)
-_REPLY_TO = select(_M.id).where(_M.parent_id == bindparam("parent")).order_by(_M.seq).limit(1)
 _RUNNING = (
     select(_M.id)
     .where(_M.conversation_id == bindparam("conversation_id"), _M.status == Status.STREAMING)
@@ -62,23 +58,13 @@ _FINISH = (
 )
 
 
-class RepeatedError(Exception):
-    """The request was made before; `reply_id` is what came of it."""
-
-    def __init__(self, message_id: int, reply_id: int) -> None:
-        super().__init__(message_id, reply_id)
-        self.message_id = message_id
-        self.reply_id = reply_id
-
-
 @dataclass(frozen=True)
 class Question:
-    """What a user says, and what makes the request recognisable when it comes again."""
+    """What a user says, and the title that it gives to a conversation without one."""
 
     content: str
-    title: str
-    idempotency_key: str | None = None
-    request_hash: str | None = None
+    title: str | None
+    once: Once | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +99,8 @@ def begin(
         UnusableError: the key is known, but of another request.
     """
     count, leaf, config_id = _count_up(session, conversation_id, 2, question.title)
-    if question.idempotency_key is not None:
-        _check_repeated(session, conversation_id, question)
+    if question.once is not None:
+        repeats.check(session, conversation_id, question.once)
     _check_running(session, conversation_id)
     connection = session.connection()
     moment = now()
@@ -127,8 +113,7 @@ def begin(
             Role.USER,
             question.content,
             moment,
-            idempotency_key=question.idempotency_key,
-            request_hash=question.request_hash,
+            once=question.once,
         ),
     ).scalar_one()
     config = _config(session, config_id, default)
@@ -136,18 +121,25 @@ def begin(
 
 
 def begin_again(
-    session: Session, conversation_id: int, message_id: int, owner: str, default: ReplyConfig
+    session: Session,
+    conversation_id: int,
+    message_id: int,
+    owner: str,
+    default: ReplyConfig,
+    *,
+    once: Once | None = None,
 ) -> Begun:
     """Add another reply to a user's message.
 
     Raises:
-        NotFoundError: there is no such conversation.
-        ConflictError: a reply is running in it.
+        NotFoundError, ConflictError, RepeatedError, UnusableError: as `begin`.
     """
     count, _, config_id = _count_up(session, conversation_id, 1, None)
+    if once is not None:
+        repeats.check(session, conversation_id, once)
     _check_running(session, conversation_id)
     config = _config(session, config_id, default)
-    return _begin_reply(session, conversation_id, count, message_id, config, owner)
+    return _begin_reply(session, conversation_id, count, message_id, config, owner, once)
 
 
 def save(session: Session, texts: Mapping[int, str]) -> None:
@@ -207,24 +199,6 @@ def _count_up(
     return row.message_count, row.active_leaf_id, row.llm_config_id
 
 
-def _check_repeated(session: Session, conversation_id: int, question: Question) -> None:
-    # After the count: who comes second has waited for the first one's commit, and sees it here.
-    known = (
-        session.connection()
-        .execute(_KNOWN, {"conversation_id": conversation_id, "key": question.idempotency_key})
-        .one_or_none()
-    )
-    if known is None:
-        return
-    if known.request_hash != question.request_hash:
-        raise UnusableError(
-            f"the Idempotency-Key {question.idempotency_key!r} belongs to another request; "
-            "send a new key with a new request"
-        )
-    reply_id = session.connection().execute(_REPLY_TO, {"parent": known.id}).scalar_one()
-    raise RepeatedError(known.id, reply_id)
-
-
 def _check_running(session: Session, conversation_id: int) -> None:
     running = (
         session.connection()
@@ -245,9 +219,10 @@ def _begin_reply(
     message_id: int,
     config: ReplyConfig,
     owner: str,
+    once: Once | None = None,
 ) -> Begun:
     connection = session.connection()
-    row = _row(conversation_id, seq, message_id, Role.ASSISTANT, "", now(), owner=owner)
+    row = _row(conversation_id, seq, message_id, Role.ASSISTANT, "", now(), owner=owner, once=once)
     row |= {"status": Status.STREAMING, "config": config.as_json()}
     reply_id: int = connection.execute(_INSERT, row).scalar_one()
     connection.execute(_SET_LEAF, {"conversation_id": conversation_id, "leaf": reply_id})
@@ -268,8 +243,7 @@ def _row(
     content: str,
     moment: object,
     *,
-    idempotency_key: str | None = None,
-    request_hash: str | None = None,
+    once: Once | None = None,
     owner: str | None = None,
 ) -> dict[str, Any]:
     return {
@@ -280,8 +254,8 @@ def _row(
         "content": content,
         "status": Status.COMPLETE,
         "created_at": moment,
-        "idempotency_key": idempotency_key,
-        "request_hash": request_hash,
+        "idempotency_key": once.key if once else None,
+        "request_hash": once.request_hash if once else None,
         "owner": owner,
         "config": None,
     }

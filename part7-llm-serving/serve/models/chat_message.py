@@ -46,7 +46,7 @@ class ChatMessage(Base):
     status: Mapped[str] = mapped_column(String(20), default=Status.COMPLETE)
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
 
-    # Of a user's message: what makes a retry of the same request harmless.
+    # What makes a retry of the same request harmless; of a user's message, or of another reply.
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
     request_hash: Mapped[str | None] = mapped_column(String(64))
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Integer, String
+from sqlalchemy import ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from serve.models.base import Base, Id, Moment, now
@@ -27,4 +27,8 @@ class Conversation(Base):
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)
     updated_at: Mapped[datetime] = mapped_column(Moment, default=now)
 
-    __table_args__ = ({"sqlite_autoincrement": True},)  # a number is never used twice
+    __table_args__ = (
+        # By which they are listed, from its end: the last used one first.
+        Index("ix_conversations_updated_at_id", "updated_at", "id"),
+        {"sqlite_autoincrement": True},  # a number is never used twice
+    )

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from serve.core.problems import BODY, documented
 from serve.cruds import conversations, messages
+from serve.cruds.conversations import Place
 from serve.routers.dependency import ChatDep, Db
-from serve.schemas.common import LARGEST_ID, Id, Text
+from serve.schemas.common import Id, Text
 from serve.schemas.conversation import (
     ConversationChange,
     ConversationIn,
@@ -23,6 +24,8 @@ from serve.services.export import as_markdown
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 KnownId = Annotated[Id, Path()]
+# Its numbers are such that a moment can be made of the one, and a database can hold the other.
+PLACE = r"^[0-9]{1,17}-[0-9]{1,16}$"
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=BODY)
@@ -37,7 +40,10 @@ async def create(conversation: ConversationIn, db: Db, response: Response) -> Co
 @router.get("")
 async def page(
     db: Db,
-    before: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
+    before: Annotated[
+        str | None,
+        Query(pattern=PLACE, description="A place in the list; `next` of each page has the next."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     session_id: Annotated[Text | None, Query(max_length=100)] = None,
     q: Annotated[
@@ -45,12 +51,14 @@ async def page(
         Query(max_length=200, description="Words that one message holds, all of them."),
     ] = None,
 ) -> ConversationPage:
-    """List conversations, newest first."""
-    found = await db.read(lambda s: conversations.page(s, before, limit + 1, session_id, q))
+    """List conversations, the last used first."""
+    place = Place.of(before) if before else None
+    found = await db.read(lambda s: conversations.page(s, place, limit + 1, session_id, q))
     shown = [ConversationOut.model_validate(each) for each in found[:limit]]
     more = None
     if len(found) > limit:
-        asked = {"before": shown[-1].id, "limit": limit, "session_id": session_id, "q": q}
+        last = Place(shown[-1].updated_at, shown[-1].id)
+        asked = {"before": last, "limit": limit, "session_id": session_id, "q": q}
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         more = f"/api/v1/conversations?{query}"
     return ConversationPage(conversations=shown, next=more)

@@ -28,6 +28,9 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 MODEL = documented(502, 503, 504, 507)
 OnDisconnect = Literal["continue", "cancel"]
+IdempotencyKey = Annotated[
+    str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")
+]
 
 
 @router.post(
@@ -41,9 +44,7 @@ async def send(
     message: MessageIn,
     request: Request,
     state: StateDep,
-    idempotency_key: Annotated[
-        str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> object:
     """Post a user's message and get the reply, whole or as server-sent events.
 
@@ -107,9 +108,13 @@ async def regenerate(
     wanted: RegenerateIn,
     request: Request,
     state: StateDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> object:
-    """Ask for another reply beside this one, which stays."""
-    turn = await state.chat.regenerate(conversation_id, message_id)
+    """Ask for another reply beside this one, which stays.
+
+    An `Idempotency-Key` does what it does with a message that is posted.
+    """
+    turn = await state.chat.regenerate(conversation_id, message_id, idempotency_key)
     return await _answer(
         state, request, conversation_id, turn, wanted.on_disconnect, stream=wanted.stream
     )
@@ -127,9 +132,13 @@ async def edit(
     message: MessageIn,
     request: Request,
     state: StateDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> object:
-    """Say something else at the place of this message: a branch, and nothing is overwritten."""
-    turn = await state.chat.edit(conversation_id, message_id, message.content)
+    """Say something else at the place of this message: a branch, and nothing is overwritten.
+
+    An `Idempotency-Key` does what it does with a message that is posted.
+    """
+    turn = await state.chat.edit(conversation_id, message_id, message.content, idempotency_key)
     return await _answer(
         state, request, conversation_id, turn, message.on_disconnect, stream=message.stream
     )

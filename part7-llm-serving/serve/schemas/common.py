@@ -54,4 +54,5 @@ Title = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NOT_BLANK),
     Storable,
 ]
-Content = Annotated[Text, StringConstraints(min_length=1, max_length=200_000)]
+# The blanks around it stay: in code and in verse they mean something.
+Content = Annotated[Text, StringConstraints(min_length=1, max_length=200_000, pattern=NOT_BLANK)]

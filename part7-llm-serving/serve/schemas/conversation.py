@@ -71,7 +71,7 @@ class ConversationWithMessages(ConversationOut):
 
 
 class ConversationPage(BaseModel):
-    """Some conversations, newest first, and where the next ones are."""
+    """Some conversations, the last used first, and where the next ones are."""
 
     conversations: list[ConversationOut]
     next: str | None

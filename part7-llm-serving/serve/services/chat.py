@@ -11,10 +11,13 @@ from sqlalchemy.orm import Session
 
 from serve.core.config import Settings
 from serve.core.errors import ConflictError, ServerStoppingError, UnusableError
+from serve.core.llm import LlmClient
 from serve.cruds import conversations, messages, turns
-from serve.cruds.turns import Begun, Question, RepeatedError
+from serve.cruds.repeats import Once, RepeatedError
+from serve.cruds.turns import Begun, Question
 from serve.database import Database
 from serve.models import ReplyConfig, Role
+from serve.services.context import check_fits, surely_fits
 from serve.services.generation import Generation
 from serve.services.generations import Generations
 
@@ -31,14 +34,29 @@ class Turn:
     repeated: bool = False
 
 
+class MustCountError(Exception):
+    """Nobody can say without counting whether the question fits; its turn is not written."""
+
+    def __init__(self, begun: Begun) -> None:
+        super().__init__(begun.conversation_id)
+        self.begun = begun
+
+
 class Chat:
     """Begins turns and ends them early."""
 
     def __init__(
-        self, settings: Settings, database: Database, generations: Generations, owner: str
+        self,
+        settings: Settings,
+        database: Database,
+        llm: LlmClient,
+        generations: Generations,
+        owner: str,
     ) -> None:
         self._default = ReplyConfig(model_name=settings.llm_model)
+        self._window = settings.llm_context_tokens
         self._database = database
+        self._llm = llm
         self._generations = generations
         self._owner = owner
         self._beginning: set[asyncio.Task[Turn]] = set()
@@ -50,14 +68,10 @@ class Chat:
 
         Raises:
             NotFoundError, ConflictError, UnusableError: see `turns.begin`.
+            UnusableError: the question does not fit into the model's window.
             BusyError: too many replies are running and waiting.
         """
-        question = Question(
-            content,
-            title_of(content),
-            idempotency_key,
-            sha256(content.encode()).hexdigest() if idempotency_key else None,
-        )
+        question = Question(content, title_of(content), _once(idempotency_key, content))
         begin = partial(
             turns.begin,
             conversation_id=conversation_id,
@@ -67,7 +81,13 @@ class Chat:
         )
         return await self._start(begin)
 
-    async def edit(self, conversation_id: int, message_id: int, content: str) -> Turn:
+    async def edit(
+        self,
+        conversation_id: int,
+        message_id: int,
+        content: str,
+        idempotency_key: str | None = None,
+    ) -> Turn:
         """Say something else at the same place: a branch beside the old message.
 
         Raises:
@@ -78,10 +98,11 @@ class Chat:
         )
         if edited.role != Role.USER:
             raise UnusableError(f"message {message_id} is not a user's; only those can be edited")
+        once = _once(idempotency_key, "edit", str(message_id), content)
         begin = partial(
             turns.begin,
             conversation_id=conversation_id,
-            question=Question(content, title_of(content)),
+            question=Question(content, title_of(content), once),
             owner=self._owner,
             default=self._default,
             parent_id=edited.parent_id,
@@ -89,7 +110,9 @@ class Chat:
         )
         return await self._start(begin)
 
-    async def regenerate(self, conversation_id: int, reply_id: int) -> Turn:
+    async def regenerate(
+        self, conversation_id: int, reply_id: int, idempotency_key: str | None = None
+    ) -> Turn:
         """Start another reply beside an old one, which stays.
 
         Raises:
@@ -106,6 +129,7 @@ class Chat:
             message_id=reply.parent_id,
             owner=self._owner,
             default=self._default,
+            once=_once(idempotency_key, "regenerate", str(reply_id)),
         )
         return await self._start(begin)
 
@@ -113,6 +137,7 @@ class Chat:
         """Keep an exchange of OpenAI's protocol as a conversation, and start its reply.
 
         Raises:
+            UnusableError: its last message does not fit into the model's window.
             BusyError: too many replies are running and waiting.
         """
         turn = await self._start(partial(begin, owner=self._owner))
@@ -160,7 +185,7 @@ class Chat:
         since = time.time_ns()
         ticket = self._generations.gate.reserve()
         try:
-            begun = await self._database.write(begin)
+            begun = await self._write(begin)
         except RepeatedError as exc:
             ticket.give_back()
             running = self._generations.get(exc.reply_id)
@@ -171,8 +196,36 @@ class Chat:
         generation = self._generations.start(begun, ticket, since)
         return Turn(begun.message_id, begun.reply_id, generation)
 
+    async def _write(self, begin: Callable[[Session], Begun]) -> Begun:
+        """Write a turn whose question fits into the model's window.
 
-def title_of(content: str) -> str:
-    """A title made of what was said first."""
+        Nearly every one is so short that this is certain, and costs no visit to the database. For
+        the others the transaction is taken back, so that none is open while the tokenizer is asked.
+        If the configuration changes in between, the last word is that of `fit`.
+        """
+
+        def write_what_surely_fits(session: Session) -> Begun:
+            begun = begin(session)
+            if not surely_fits(begun.history, begun.config, self._window):
+                raise MustCountError(begun)
+            return begun
+
+        try:
+            return await self._database.write(write_what_surely_fits)
+        except MustCountError as exc:
+            unwritten = exc.begun
+        await check_fits(unwritten.history, unwritten.config, self._window, self._llm)
+        return await self._database.write(begin)
+
+
+def title_of(content: str) -> str | None:
+    """A title made of what was said first; None if that was nothing but blanks."""
     line = " ".join(content.split())
-    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+    if len(line) > TITLE_LENGTH:
+        line = line[: TITLE_LENGTH - 1].rstrip() + "…"
+    return line or None
+
+
+def _once(key: str | None, *request: str) -> Once | None:
+    # NUL is in no message, so that no text makes one kind of request look like another.
+    return Once(key, sha256("\0".join(request).encode()).hexdigest()) if key else None

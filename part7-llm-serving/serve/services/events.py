@@ -5,6 +5,7 @@ with it, which is what `Last-Event-ID` brings back; `done` has the reply as it i
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 from serve.core.errors import ChatError, ModelError
@@ -14,6 +15,7 @@ from serve.database import Database
 from serve.models import ChatMessage, Status
 from serve.schemas.message import MessageOut
 from serve.services.chat import Turn
+from serve.services.generation import COMMENT_SECONDS
 
 LOOK_SECONDS = 0.25  # at a reply that another server writes
 
@@ -39,6 +41,7 @@ async def reply_events(
         if turn.generation.status is None and turn.generation.trouble is not None:
             yield error_event(turn.generation.trouble)
             return
+    said_at = time.perf_counter()
     while True:
         try:
             reply = await read_reply(database, conversation_id, turn.reply_id)
@@ -48,8 +51,12 @@ async def reply_events(
         if len(reply.content) > position:
             text, position = reply.content[position:], len(reply.content)
             yield event("delta", {"text": text}, position)
+            said_at = time.perf_counter()
         if reply.status != Status.STREAMING:
             break
+        if time.perf_counter() - said_at + LOOK_SECONDS > COMMENT_SECONDS:
+            yield COMMENT  # the next look would be too late
+            said_at = time.perf_counter()
         await asyncio.sleep(LOOK_SECONDS)
     if turn.generation is not None and turn.generation.failure is not None:
         yield error_event(turn.generation.failure)

@@ -287,7 +287,8 @@ def test_lists_are_whole_although_the_server_gives_them_in_pieces(server: Chat) 
     turn = server.ask(made[3], "빗물은 어디로 흐르나요")
 
     shown, more = run(lambda client: client.conversations(103), server.port)
-    assert [each.id for each in shown] == made[:-104:-1]
+    last_used_first = [made[3], *(each for each in reversed(made) if each != made[3])]
+    assert [each.id for each in shown] == last_used_first[:103]
     assert more
     shown, more = run(lambda client: client.conversations(200), server.port)
     assert len(shown) == 105
