@@ -45,7 +45,9 @@ def test_a_stack_that_ran_before_is_used_and_left_running(course: Course) -> Non
         read = course.interrupt(
             demo,
             "SIGINT",
-            lambda printed: printed.count("runs already") == len(SERVICES) and "create the table" in printed,
+            lambda printed: (
+                printed.count("runs already") == len(SERVICES) and "create the table" in printed
+            ),
         )
     assert read.count("runs already") == len(SERVICES)
     assert demo.returncode == 130
