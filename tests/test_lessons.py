@@ -46,6 +46,7 @@ LAST_SECTIONS = {
 # that each learner has others: the value of the variable takes the place of the number.
 PORTS = {
     "8000": "CRUD_API_PORT",
+    "5001": "MLFLOW_PORT",
     "8001": "TUTOR_PORT",
     "8080": "CHAT_PORT",
     "7860": "DEMO_PORT",
@@ -67,6 +68,7 @@ def learner(tmp_path: Path) -> Iterator[Course]:
     for name in ("PROMETHEUS_PORT", "GRAFANA_PORT", "LOKI_PORT"):
         course.variables[name] = str(ports.choose(random.randint(20_000, 32_000)))
     course.variables["MODEL_API_URL"] = f"http://localhost:{port}"
+    course.variables["CHAT_API_URL"] = f"http://localhost:{course.variables['CHAT_PORT']}"
     course.variables["USERS_DATABASE_URL"] = f"sqlite:///{tmp_path}/users.db"
     yield course
     course.run("down", "--wipe")

@@ -7,7 +7,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 import uvicorn
@@ -76,17 +76,16 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
-            await chat.finish_beginning()  # or a turn that was being written would start too late
-            await generations.drain(0)
-            for task in beside:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-            await llm.close()
-            if mlflow is not None:
-                await mlflow.close()
-            await asyncio.to_thread(lock.release)
-            await asyncio.to_thread(database.close)
+            async with AsyncExitStack() as closing:  # from the last line up, whatever fails
+                closing.push_async_callback(asyncio.to_thread, database.close)
+                closing.push_async_callback(asyncio.to_thread, lock.release)
+                if mlflow is not None:
+                    closing.push_async_callback(mlflow.close)
+                closing.push_async_callback(llm.close)
+                closing.push_async_callback(_end, beside)
+                closing.push_async_callback(generations.drain, 0)
+                # Or a turn that is being written would start too late.
+                closing.push_async_callback(chat.finish_beginning)
 
     app = FastAPI(
         title="Chat",
@@ -104,6 +103,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(CountRequests)
     app.add_middleware(RequestId)
     return app
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)  # `_say_why` has logged them
 
 
 def _say_why(task: asyncio.Task[None]) -> None:

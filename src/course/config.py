@@ -28,6 +28,7 @@ class Config:
     minio_root_password: str = "miniostorage"  # noqa: S105
     s3_bucket: str = "mlflow"
     mlflow_port: int = 5001
+    mlflow_tracking_uri: str = "http://localhost:5001"
     tutor_port: int = 8001
     llm_base_url: str = "http://localhost:8001/v1"
     chat_port: int = 8080
@@ -37,6 +38,11 @@ class Config:
     def has_own_model(self) -> bool:
         """Whether part 7 is pointed to another model server than the tutor."""
         return self.llm_base_url != Config.llm_base_url
+
+    @property
+    def has_own_mlflow(self) -> bool:
+        """Whether traces go to another MLflow than the embedded one, or nowhere."""
+        return self.mlflow_tracking_uri != Config.mlflow_tracking_uri
 
 
 def load_config(home: Home, environ: Mapping[str, str] = os.environ) -> Config:

@@ -46,11 +46,21 @@ class FakeLlm:
     """The ASGI app."""
 
     def __init__(self, script: Script | None = None) -> None:
-        self.script = script or Script()
+        self._script = script or Script()
         self.scripts: dict[str, Script] = {}  # by the model that a request names
         self.open_gates: set[str] = set()
         self.exchanges: deque[Exchange] = deque(maxlen=10_000)
         self._numbers = itertools.count(1)
+        self._refused = 0
+
+    @property
+    def script(self) -> Script:
+        """How it behaves where the model that is asked for has no script of its own."""
+        return self._script
+
+    @script.setter
+    def script(self, script: Script) -> None:
+        self._script = script
         self._refused = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:

@@ -53,6 +53,7 @@ BAD = [
     ("LLM_BREAKER_SECONDS", "0", "greater than 0"),
     ("MLFLOW_TRACKING_URI", "localhost:5001", "begins with http:// or https://"),
     ("MLFLOW_TRACKING_URI", f"http://me:{SECRET}@host", "(hidden)"),
+    ("MLFLOW_TRACKING_USERNAME", "me:you", "holds a colon"),
     ("TRACE_CONTENT", "perhaps", "'perhaps'"),
     ("ON_DISCONNECT", "stop", "'continue' or 'cancel'"),
     ("DRAIN_SECONDS", "-1", "greater than or equal to 0"),
@@ -91,7 +92,6 @@ def test_every_setting_has_a_bad_value_here() -> None:
         "chat_host",
         "llm_api_key",
         "llm_model",
-        "mlflow_tracking_username",
         "mlflow_tracking_password",
     }
 

@@ -282,4 +282,21 @@ def test_a_reply_as_long_as_the_window_leaves_no_room(chat: Chat, max_tokens: in
     refused = chat.post(f"/conversations/{conversation}/messages", {"content": "hello"})
 
     assert refused.status_code == 422
-    assert "there is room for 0: the model's window has 256" in refused.json()["detail"]
+    assert f"window of 256 tokens the reply may take {max_tokens:,}" in refused.json()["detail"]
+    assert "lower max_tokens" in refused.json()["detail"]
+
+
+def test_numbers_are_counted_because_each_digit_may_be_a_token(
+    start_chat: StartChat, fake: Fake
+) -> None:
+    chat = start_chat(llm_context_tokens=8192)
+    fake.does(tokenizer=True)
+    conversation = chat.conversation()
+
+    answer = chat.post(
+        f"/conversations/{conversation}/messages", {"content": "5.1,3.5,1.4,0.2,0\n" * 800}
+    )
+
+    # The fake's tokens are words, so it fits: what matters is that somebody has counted.
+    assert answer.status_code == 201
+    assert answer.json()["reply"]["context"]["counted_by"] == "tokenizer"

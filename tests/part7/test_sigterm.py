@@ -228,3 +228,24 @@ def test_a_second_signal_does_not_wait(
     assert chat.wait() == status
     assert time.monotonic() - begun < STOP_SECONDS + A_FEW_SECONDS
     assert statuses(sqlite_url) == {"complete": 1, "interrupted": 1}
+
+
+def test_answers_that_nobody_keeps_get_the_grace_period_and_new_ones_are_refused(
+    start_on: StartOn, sqlite_url: str, fake: Fake, gates: set[str]
+) -> None:
+    hello = {"model": "course-tutor", "messages": [{"role": "user", "content": "hello"}]}
+    bearer = {"Authorization": "Bearer mykey"}
+    fake.does(tokens=4, gates={2: "go"})
+    chat = start_on(sqlite_url, DRAIN_SECONDS="60")
+    place = "/v1/chat/completions"
+    with chat.client.stream("POST", place, json=hello | {"stream": True}, headers=bearer) as answer:
+        lines = answer.iter_lines()
+        next(line for line in lines if "content" in line)
+        chat.terminate()
+        wait_for(lambda: chat.client.get("/ready").status_code == 503)
+        refused = chat.client.post(place, json=hello, headers=bearer)
+        assert refused.status_code == 503, refused.text
+        gates.add("go")
+        assert "data: [DONE]" in list(lines)
+    chat.client.close()
+    assert chat.wait() == -signal.SIGTERM

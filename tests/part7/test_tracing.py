@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import mlflow
 import pytest
 from mlflow.entities import Trace
 from mlflow.exceptions import MlflowException
 from serve.core import mlflow as sending
+from serve.core import mlflow_api
 from serve.core import tracing as names
 
 from tests.conftest import Mlflow, StartProxy
@@ -75,8 +77,8 @@ def span(trace: Trace, name: str) -> Any:
 
 def newest(client: mlflow.MlflowClient, name: str, request_id: str) -> Trace:
     """The trace of a request that left no message."""
-    wait_for(lambda: client.get_experiment_by_name(sending.EXPERIMENT))
-    experiment = client.get_experiment_by_name(sending.EXPERIMENT)
+    wait_for(lambda: client.get_experiment_by_name(mlflow_api.EXPERIMENT))
+    experiment = client.get_experiment_by_name(mlflow_api.EXPERIMENT)
     assert experiment is not None
     found: list[Trace] = []
 
@@ -303,6 +305,36 @@ class TestOutcomes:
         assert turn["reply"]["content"] not in whole
         assert span(trace, "chat course-tutor").attributes["gen_ai.usage.output_tokens"] == 3
 
+    def test_without_content_no_error_and_no_comment_is_told(
+        self, traced: StartChat, fake: Fake, client: mlflow.MlflowClient
+    ) -> None:
+        chat = traced(trace_content=False)
+        fake.does(status=500)
+        conversation = chat.conversation()
+        assert chat.post(f"/conversations/{conversation}/messages", {"content": "x"}).is_error
+        (_, reply) = chat.get(f"/conversations/{conversation}")["messages"]
+        TestFeedback().give(chat, reply, thumb="down", comment="a secret")
+
+        wait_for(lambda: trace_of(client, reply["trace_id"]).info.assessments)
+        trace = trace_of(client, reply["trace_id"])
+        (assessment,) = trace.info.assessments
+        assert assessment.rationale is None
+        assert span(trace, "turn").status.description == "bad_answer"
+        assert reply["error"]["detail"] not in trace.to_json()
+
+    def test_long_texts_are_cut(
+        self, traced: StartChat, fake: Fake, client: mlflow.MlflowClient
+    ) -> None:
+        chat = traced(llm_context_tokens=1_000_000)
+        fake.does(tokens=2)
+
+        reply = chat.ask(chat.conversation(), "가" * 100_000)["reply"]
+
+        trace = trace_of(client, reply["trace_id"])
+        assert len(span(trace, "turn").inputs) == names.LONGEST_TEXT + 1
+        (asked,) = span(trace, "chat course-tutor").attributes["gen_ai.input.messages"]
+        assert len(asked["parts"][0]["content"]) == names.LONGEST_TEXT + 1
+
     def test_without_mlflow_there_are_no_traces(self, start_chat: StartChat) -> None:
         chat = start_chat(mlflow_tracking_uri="")
 
@@ -392,6 +424,65 @@ class TestFeedback:
         wait_for(lambda: attached() == [("comment", "더 짧게", None)], attached)
         self.give(chat, reply, thumb=None)
         wait_for(lambda: attached() == [], attached)
+
+    def test_of_a_reply_that_streams_it_is_attached_when_there_is_a_trace(
+        self, traced: StartChat, fake: Fake, client: mlflow.MlflowClient, gates: set[str]
+    ) -> None:
+        chat = traced()
+        fake.does(gates={2: "go"})
+        conversation = chat.conversation()
+        with chat.streaming(conversation) as events:
+            reply = chat.message(conversation, next(events).data["reply_id"])
+            self.give(chat, reply, thumb="down")
+            gates.add("go")
+            list(events)
+
+        ended = chat.message(conversation, reply["id"])
+        wait_for(lambda: trace_of(client, ended["trace_id"]).info.assessments)
+
+    def test_it_waits_for_a_trace_that_another_server_has_not_sent_yet(
+        self,
+        traced: StartChat,
+        mlflow_server: Mlflow,
+        proxy: StartProxy,
+        client: mlflow.MlflowClient,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(sending, "LONGEST_PAUSE", 0.2)
+        monkeypatch.setattr(sending, "ATTEMPTS", 100_000)
+        way = proxy(int(mlflow_server.uri.rsplit(":", 1)[1]))
+        way.cut()
+        one = traced(mlflow_tracking_uri=f"http://127.0.0.1:{way.port}")
+        reply = one.ask(one.conversation())["reply"]
+        self.give(traced(), reply, thumb="up")
+        time.sleep(0.5)  # attempts for which there is no trace
+
+        way.start()
+
+        wait_for(lambda: trace_of(client, reply["trace_id"]).info.assessments)
+
+    def test_what_somebody_has_said_in_mlflow_stays(
+        self, traced: StartChat, client: mlflow.MlflowClient, mlflow_server: Mlflow
+    ) -> None:
+        chat = traced()
+        reply = chat.ask(chat.conversation())["reply"]
+        trace_of(client, reply["trace_id"])
+        theirs = {
+            "assessment_name": "thumb",
+            "source": {"source_type": "HUMAN", "source_id": "reviewer"},
+            "feedback": {"value": False},
+        }
+        place = f"{mlflow_server.uri}/api/3.0/mlflow/traces/{reply['trace_id']}/assessments"
+        assert httpx2.post(place, json={"assessment": theirs}).status_code == 200
+
+        for thumb in ("up", "down", "up"):
+            self.give(chat, reply, thumb=thumb)
+
+        def said() -> set[tuple[str, object]]:
+            known = trace_of(client, reply["trace_id"]).info.assessments
+            return {(each.source.source_id, each.feedback.value) for each in known}
+
+        wait_for(lambda: said() == {("reviewer", False), ("chat-server", True)}, said)
 
     def test_for_a_trace_that_mlflow_does_not_have_it_stays_with_the_message(
         self, traced: StartChat, fake: Fake, database_url: str, client: mlflow.MlflowClient
@@ -486,6 +577,43 @@ class TestNeverInTheWay:
         # Machines are shared: what MLflow could cost are seconds, not a factor.
         assert turn_without < 3 * turn + 0.05
         assert stop_without < stop + sending.LAST_SECONDS + 1.5
+
+    def test_an_experiment_that_was_deleted_comes_back(
+        self, traced: StartChat, client: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = f"chat-{time.time_ns()}"  # other tests use the real one
+        monkeypatch.setattr(mlflow_api, "EXPERIMENT", name)
+        experiment = client.create_experiment(name)
+        client.delete_experiment(experiment)
+        chat = traced()
+
+        reply = chat.ask(chat.conversation())["reply"]
+
+        trace_of(client, reply["trace_id"])
+        assert client.get_experiment(experiment).lifecycle_stage == "active"
+
+    def test_what_is_no_mlflow_ends_nothing(
+        self, traced: StartChat, fake: Fake, database_url: str
+    ) -> None:
+        other = traced()  # it answers 200 and JSON, or 404, and is no MLflow
+        for address in (
+            f"http://127.0.0.1:{other.port}",
+            f"http://127.0.0.1:{other.port}/health?",
+            fake.url,
+            "http://mlflow..local:5001",
+        ):
+            with chat_in_thread(
+                fake,
+                database_url,
+                mlflow_tracking_uri=address,
+                mlflow_tracking_username="사용자" if address == fake.url else "",
+                mlflow_tracking_password="비밀번호",
+            ) as chat:
+                for _ in range(3):
+                    reply = chat.ask(chat.conversation())["reply"]
+                    assert reply["status"] == "complete"
+                time.sleep(0.3)
+                assert chat.client.get("/ready").status_code == 200
 
     def test_the_server_is_ready_without_it(self, traced: StartChat) -> None:
         chat = traced(mlflow_tracking_uri="http://127.0.0.1:9")

@@ -258,6 +258,22 @@ class TestIdempotencyKey:
         assert text_of(again) == again[-1].data["content"]
         assert len(fake.exchanges) == 1
 
+    def test_a_retry_needs_no_place_where_there_is_none(
+        self, start_chat: StartChat, fake: Fake, gates: set[str]
+    ) -> None:
+        chat = start_chat(llm_max_running=1, llm_max_queued=0)
+        fake.does(gates={0: "go"})
+        conversation = chat.conversation()
+        path = f"/conversations/{conversation}/messages"
+        with chat.streaming(conversation, key="k") as events:
+            reply = next(events).data["reply_id"]
+            with chat.streaming(conversation, key="k") as again:
+                assert next(again).data["reply_id"] == reply
+            refused = chat.post(path, {"content": "hello"}, **{"Idempotency-Key": "new"})
+            assert refused.status_code == 503
+            gates.add("go")
+            list(events)
+
     def test_duplicates_at_the_same_time_make_one_turn(self, chat: Chat, fake: Fake) -> None:
         fake.does(first_token=0.2)
         conversation = chat.conversation()

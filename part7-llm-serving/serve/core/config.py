@@ -37,6 +37,12 @@ def _usable_keys(keys: SecretStr) -> SecretStr:
     return keys
 
 
+def _without_colon(name: str) -> str:
+    if ":" in name:
+        raise ValueError("holds a colon, which ends the name in a login: set it to the name alone")
+    return name
+
+
 # Without a user and a password, because addresses are logged.
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/\s@,]+(/[^\s@,]*)?$")]
 HttpAddressOrNone = Annotated[str, Field(pattern=r"^(https?://[^/\s@,]+(/[^\s@,]*)?)?$")]
@@ -78,7 +84,7 @@ class Settings(BaseSettings):
 
     # Empty: nothing is traced.
     mlflow_tracking_uri: HttpAddressOrNone = "http://localhost:5001"
-    mlflow_tracking_username: str = ""
+    mlflow_tracking_username: Annotated[str, AfterValidator(_without_colon)] = ""
     mlflow_tracking_password: SecretStr = SecretStr("")
     trace_content: bool = True  # also what is said, and not only how long it took
 

@@ -56,6 +56,11 @@ class Gate:
                 return
         self._running -= 1
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is generated."""
+        return self._running == 0
+
     def unreserve(self) -> None:
         """A ticket is used or given back."""
         self._reserved -= 1

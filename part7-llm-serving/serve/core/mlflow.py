@@ -5,43 +5,27 @@ Spans go to MLflow's OTLP endpoint: https://mlflow.org/docs/latest/genai/tracing
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
-import orjson
 import structlog
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from serve.core import metrics
 from serve.core.config import Settings
+from serve.core.mlflow_api import AwayError, MlflowApi, RefusedError
 
 log = structlog.get_logger()
 
-EXPERIMENT = "chat"
-SEND_SECONDS = 1.0  # between two batches
+SEND_SECONDS = 1.0  # between two looks at what has come
 LONGEST_PAUSE = 15.0  # between attempts while MLflow is away
-ANSWER_SECONDS = 10.0  # it takes its time for the first one
 LAST_SECONDS = 1.0  # for what is left when the server stops, if MLflow was there until then
 AT_ONCE = 50  # traces in a request
 HELD_TRACES = 1_000  # while MLflow is away; then the oldest are lost
 HELD_FEEDBACK = 1_000
-V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
-
-
-class MlflowAwayError(Exception):
-    """It does not answer, or says that it cannot now."""
-
-
-class MlflowRefusedError(Exception):
-    """It will not take this, however often it is sent."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
+ATTEMPTS = 20  # of feedback whose trace is not there yet: it may come from another server
 
 
 @dataclass(frozen=True)
@@ -56,17 +40,12 @@ class Mlflow(SpanProcessor):
     """Collects what is to be sent, from any thread; `keep_sending` sends it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.mlflow_tracking_uri.rstrip("/")
-        user = settings.mlflow_tracking_username
-        password = settings.mlflow_tracking_password.get_secret_value()
-        self._session = aiohttp.ClientSession(
-            auth=aiohttp.BasicAuth(user, password) if user else None,
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
-        )
+        self._api = MlflowApi(settings)
+        self._content = settings.trace_content
         self._growing: defaultdict[int, list[ReadableSpan]] = defaultdict(list)
         self._traces: deque[list[ReadableSpan]] = deque()
-        self._feedback: dict[str, Feedback] = {}
-        self._experiment: str | None = None
+        self._at_once = AT_ONCE
+        self._feedback: dict[str, tuple[Feedback, int]] = {}  # and how often it was tried
         self._away = False
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -84,8 +63,10 @@ class Mlflow(SpanProcessor):
     def attach(self, trace_id: str, feedback: Feedback) -> None:
         """Take what somebody thinks of a reply; only the last opinion counts."""
         self._feedback.pop(trace_id, None)
-        if len(self._feedback) < HELD_FEEDBACK:
-            self._feedback[trace_id] = feedback
+        if len(self._feedback) >= HELD_FEEDBACK:
+            log.warning("too much feedback waits for MLflow; this stays with the message only")
+            return
+        self._feedback[trace_id] = (feedback, 0)
 
     async def keep_sending(self) -> None:
         """Send what has come, every second, or less often while MLflow is away."""
@@ -94,122 +75,93 @@ class Mlflow(SpanProcessor):
             await asyncio.sleep(pause)
             try:
                 await self._send_all()
-            except MlflowAwayError as exc:
+            except AwayError as exc:
                 if not self._away:
                     log.warning("MLflow is away; traces wait for it", reason=str(exc))
                 self._away = True
                 pause = min(pause * 2, LONGEST_PAUSE)
+            except Exception:  # whatever it answers, traces are no reason to stop
+                log.exception("traces cannot be sent now")
+                pause = LONGEST_PAUSE
             else:
+                if self._away:
+                    log.info("MLflow is back")
+                self._away = False
                 pause = SEND_SECONDS
 
     async def close(self) -> None:
         """Send what is left, if that is a matter of a moment."""
-        if not self._away:
-            with suppress(MlflowAwayError, TimeoutError):
-                async with asyncio.timeout(LAST_SECONDS):
-                    await self._send_all()
-        await self._session.close()
-        if self._traces:
-            log.warning("traces are lost: MLflow did not take them", traces=len(self._traces))
+        try:
+            if not self._away:
+                with suppress(AwayError, TimeoutError):
+                    async with asyncio.timeout(LAST_SECONDS):
+                        await self._send_all()
+        finally:
+            await self._api.close()
+        if self._traces or self._feedback:
+            log.warning(
+                "MLflow did not take everything; it is lost to it",
+                traces=len(self._traces),
+                feedback=len(self._feedback),
+            )
 
     async def _send_all(self) -> None:
-        while self._traces:
-            await self._send_traces()
-        while self._feedback:
-            trace_id, feedback = next(iter(self._feedback.items()))
-            await self._send_feedback(trace_id, feedback)
-            if self._feedback.get(trace_id) is feedback:  # nobody has changed their mind meanwhile
+        later: dict[str, tuple[Feedback, int]] = {}
+        try:
+            while self._traces or self._feedback:
+                # Traces first: feedback needs its own to be there.
+                if self._traces:
+                    await self._send_traces()
+                    continue
+                trace_id, (feedback, attempts) = next(iter(self._feedback.items()))
+                came = await self._send_feedback(trace_id, feedback)
+                if self._feedback.get(trace_id) != (feedback, attempts):
+                    continue  # somebody has changed their mind meanwhile
                 del self._feedback[trace_id]
+                if not came and attempts + 1 < ATTEMPTS:
+                    later[trace_id] = (feedback, attempts + 1)
+                elif not came:
+                    log.warning("feedback has no trace in MLflow", trace=trace_id)
+        finally:
+            self._feedback = later | self._feedback
 
     async def _send_traces(self) -> None:
-        batch = [self._traces.popleft() for _ in range(min(AT_ONCE, len(self._traces)))]
-        spans = [span for trace in batch for span in trace]
+        batch = [self._traces.popleft() for _ in range(min(self._at_once, len(self._traces)))]
         try:
-            experiment = self._experiment or await self._find_experiment()
             # In a thread, because it takes milliseconds and every stream would stand still.
-            body = await asyncio.to_thread(lambda: encode_spans(spans).SerializeToString())
-            headers = {
-                "Content-Type": "application/x-protobuf",
-                "x-mlflow-experiment-id": experiment,
-            }
-            async with self._ask("POST", "/v1/traces", data=body, headers=headers):
-                pass
-        except MlflowRefusedError as exc:
-            self._experiment = None  # it may have been removed
+            body = await asyncio.to_thread(_encode, batch)
+            await self._api.send(body)
+        except RefusedError as exc:
             metrics.TRACES_LOST.inc(len(batch))
             log.warning("MLflow refuses traces", traces=len(batch), reason=str(exc))
-        except BaseException:
+        except (AwayError, asyncio.CancelledError) as exc:
+            # One of them may be what MLflow cannot digest: the next attempt is with fewer, and one
+            # alone is given up as soon as MLflow answers something else.
+            poison = isinstance(exc, AwayError) and exc.answered and len(batch) == 1
+            if poison and await self._api.answers():
+                metrics.TRACES_LOST.inc()
+                log.warning("MLflow cannot digest a trace", reason=str(exc))
+                return
+            self._at_once = max(1, len(batch) // 2)
             self._traces.extendleft(reversed(batch))
             self._forget_oldest()
             raise
+        except BaseException:
+            metrics.TRACES_LOST.inc(len(batch))
+            raise
+        self._at_once = AT_ONCE
 
-    async def _find_experiment(self) -> str:
-        name = {"experiment_name": EXPERIMENT}
+    async def _send_feedback(self, trace_id: str, feedback: Feedback) -> bool:
+        """Replace what the trace has from here by this; False if there is no such trace yet."""
         try:
-            async with self._ask("GET", f"{V2}/experiments/get-by-name", params=name) as got:
-                found = str(got["experiment"]["experiment_id"])
-        except MlflowRefusedError as exc:
-            if exc.status != 404:
-                raise
-            found = await self._make_experiment()
-        self._experiment = found
-        return found
-
-    async def _make_experiment(self) -> str:
-        made = orjson.dumps({"name": EXPERIMENT})
-        try:
-            async with self._ask("POST", f"{V2}/experiments/create", data=made) as got:
-                return str(got["experiment_id"])
-        except MlflowRefusedError as exc:  # no MLflow, or another server was quicker
-            raise MlflowAwayError(str(exc)) from exc
-
-    async def _send_feedback(self, trace_id: str, feedback: Feedback) -> None:
-        """Replace what the trace has from here by this."""
-        place = f"{V3}/traces/{trace_id}"
-        try:
-            async with self._ask("GET", place) as got:
-                known = got["trace"]["trace_info"].get("assessments", [])
-            for each in known:
-                if each["assessment_name"] in {"thumb", "comment"}:
-                    old = f"{place}/assessments/{each['assessment_id']}"
-                    async with self._ask("DELETE", old):
-                        pass
-            if feedback == Feedback(None, None):
-                return
-            new = {"assessment": _assessment(feedback)}
-            async with self._ask("POST", f"{place}/assessments", data=orjson.dumps(new)):
-                pass
-        except MlflowRefusedError as exc:
+            await self._api.remove_assessments(trace_id)
+            if new := _assessment(feedback, content=self._content):
+                await self._api.assess(trace_id, new)
+        except RefusedError as exc:
+            if exc.status == 404:
+                return False
             log.warning("MLflow refuses feedback", trace=trace_id, reason=str(exc))
-
-    @asynccontextmanager
-    async def _ask(self, method: str, path: str, **how: Any) -> AsyncIterator[Any]:
-        """One request; what it answers, read as JSON if it is any.
-
-        Raises:
-            MlflowAwayError: nobody answers, or a server that has trouble.
-            MlflowRefusedError: it says that the request is wrong.
-        """
-        headers = {"Content-Type": "application/json"} | how.pop("headers", {})
-        try:
-            async with self._session.request(
-                method, f"{self._url}{path}", headers=headers, **how
-            ) as got:
-                said = await got.read()
-        except (aiohttp.ClientError, TimeoutError) as exc:
-            raise MlflowAwayError(f"{self._url}: {str(exc) or type(exc).__name__}") from exc
-        if got.status >= 500 or got.status in {401, 403, 429}:
-            raise MlflowAwayError(f"{self._url} answers HTTP {got.status}")
-        if got.status >= 400:
-            text = f"{path}: HTTP {got.status}: {said[:300].decode(errors='replace')}"
-            raise MlflowRefusedError(got.status, text)
-        if self._away:
-            log.info("MLflow is back")
-            self._away = False
-        try:
-            yield orjson.loads(said) if got.content_type == "application/json" else None
-        except (LookupError, TypeError, orjson.JSONDecodeError) as exc:
-            raise MlflowAwayError(f"what answers at {self._url} is no MLflow") from exc
+        return True
 
     def _forget_oldest(self) -> None:
         while len(self._traces) > HELD_TRACES:
@@ -217,13 +169,15 @@ class Mlflow(SpanProcessor):
             metrics.TRACES_LOST.inc()
 
 
-def _assessment(feedback: Feedback) -> dict[str, Any]:
+def _encode(batch: list[list[ReadableSpan]]) -> bytes:
+    spans = encode_spans([span for trace in batch for span in trace])
+    return bytes(spans.SerializeToString())
+
+
+def _assessment(feedback: Feedback, *, content: bool) -> dict[str, Any] | None:
     """As MLflow has it: https://mlflow.org/docs/latest/genai/assessments/feedback/."""
-    common = {"source": {"source_type": "HUMAN", "source_id": "chat-server"}}
-    if feedback.thumb is None:
-        said = {"assessment_name": "comment", "feedback": {"value": feedback.comment}}
-        return said | common
-    said = {"assessment_name": "thumb", "feedback": {"value": feedback.thumb == "up"}}
-    if feedback.comment:
-        said["rationale"] = feedback.comment
-    return said | common
+    comment = feedback.comment if content else None
+    if feedback.thumb is not None:
+        said = {"assessment_name": "thumb", "feedback": {"value": feedback.thumb == "up"}}
+        return said | ({"rationale": comment} if comment else {})
+    return {"assessment_name": "comment", "feedback": {"value": comment}} if comment else None

@@ -89,10 +89,11 @@ async def until_gone[T](
             await asyncio.wait({done})
             on_leave()
             raise ClientGoneError
-        return await done
+        return done.result()
     finally:
-        leaving.cancel()
-        await asyncio.wait({leaving})
+        for task in (done, leaving):
+            task.cancel()
+        await asyncio.wait({done, leaving})
 
 
 class ClientGoneError(Exception):

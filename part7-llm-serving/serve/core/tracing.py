@@ -15,7 +15,8 @@ import orjson
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NoOpTracerProvider, Span, SpanKind, Status, StatusCode
 
 from serve.core.errors import ChatError, ModelError
@@ -52,6 +53,8 @@ TRACE_OUTCOME = "mlflow.traceTag.outcome"
 INPUTS, OUTPUTS = "mlflow.spanInputs", "mlflow.spanOutputs"
 
 WORTH_A_SPAN_NS = 5_000_000
+# What is held while MLflow is away must not be much, however much is said.
+LONGEST_TEXT, LONGEST_ATTRIBUTE = 8_000, 64_000
 _Values = dict[str, str | int | float | bool | Sequence[str]]
 
 
@@ -65,7 +68,10 @@ class Tracing:
             return
         # Only here: the process belongs to whoever runs it, and so do OpenTelemetry's globals.
         provider = TracerProvider(
-            resource=Resource.create({"service.name": "chat-server"}), shutdown_on_exit=False
+            sampler=ALWAYS_ON,
+            resource=Resource.create({"service.name": "chat-server"}),
+            shutdown_on_exit=False,
+            span_limits=SpanLimits(max_span_attribute_length=LONGEST_ATTRIBUTE),
         )
         provider.add_span_processor(processor)
         self._tracer = provider.get_tracer("serve")
@@ -105,7 +111,7 @@ class Trace:
         span = self._tracer.start_span(
             f"chat {config.model_name}", self._within, kind=SpanKind.CLIENT
         )
-        call = Call(span)
+        call = Call(span, content=self._content)
         if span.is_recording():
             span.set_attributes(_request(asked))
             if self._content:
@@ -134,10 +140,10 @@ class Trace:
         if self._root.is_recording():
             values: _Values = {OUTCOME: outcome, TRACE_OUTCOME: outcome}
             if self._content:
-                values |= {INPUTS: question, OUTPUTS: text}
+                values |= {INPUTS: _short(question), OUTPUTS: _short(text)}
             if failure is not None:
                 values[ERROR_TYPE] = _error_type(failure)
-                self._root.set_status(Status(StatusCode.ERROR, str(failure)))
+                self._root.set_status(_failed(failure, content=self._content))
             else:
                 self._root.set_status(Status(StatusCode.OK))
             self._root.set_attributes(values)
@@ -147,8 +153,9 @@ class Trace:
 class Call:
     """A call of the model, which gets to know its answer as it comes."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, *, content: bool) -> None:
         self._span = span
+        self._content = content
         self._begun = time.perf_counter()
         self._first_after: float | None = None
         self._answer: Answer | None = None
@@ -175,13 +182,15 @@ class Call:
 
     def attempt_failed(self, endpoint: str, exc: ModelError) -> None:
         """One of the attempts failed; the next one may not."""
-        said = {SERVER_ADDRESS: endpoint, ERROR_TYPE: exc.kind, "exception.message": str(exc)}
+        said = {**_place(endpoint), ERROR_TYPE: exc.kind}
+        if self._content:
+            said["exception.message"] = str(exc)
         self._span.add_event("attempt failed", said)
 
     def failed(self, exc: BaseException) -> None:
         """It ended before its end."""
         self._span.set_attribute(ERROR_TYPE, _error_type(exc))
-        self._span.set_status(Status(StatusCode.ERROR, str(exc) or type(exc).__name__))
+        self._span.set_status(_failed(exc, content=self._content))
 
     def outcome(self) -> _Values:
         """What is known at the end."""
@@ -189,12 +198,7 @@ class Call:
         answer = self._answer
         if answer is None or self._first_after is None:
             return values
-        place = urlsplit(answer.url)
-        values |= {
-            TIME_TO_FIRST_CHUNK: self._first_after,
-            SERVER_ADDRESS: place.hostname or "",
-            SERVER_PORT: place.port or (443 if place.scheme == "https" else 80),
-        }
+        values |= {TIME_TO_FIRST_CHUNK: self._first_after, **_place(answer.url)}
         if answer.finish_reason:
             values[FINISH_REASONS] = [answer.finish_reason]
         if answer.usage:
@@ -237,11 +241,26 @@ def _request(asked: Asked) -> _Values:
 def _messages(said: Sequence[Mapping[str, Any]], finish_reason: str | None = None) -> str:
     shaped = []
     for each in said:
-        parts = [{"type": "text", "content": each["content"]}]
+        parts = [{"type": "text", "content": _short(each["content"])}]
         shaped.append({"role": each["role"], "parts": parts})
     if finish_reason is not None:
         shaped[-1]["finish_reason"] = finish_reason
     return orjson.dumps(shaped).decode()
+
+
+def _place(url: str) -> dict[str, str | int]:
+    place = urlsplit(url)
+    port = place.port or (443 if place.scheme == "https" else 80)
+    return {SERVER_ADDRESS: place.hostname or "", SERVER_PORT: port}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+
+
+def _failed(exc: BaseException, *, content: bool) -> Status:
+    """Without content no reason, either: model servers quote what they were asked."""
+    return Status(StatusCode.ERROR, (str(exc) if content else "") or _error_type(exc))
 
 
 def _error_type(exc: BaseException) -> str:

@@ -1,5 +1,6 @@
 """/api/v1/conversations/{conversation_id}/messages: turns."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Request, Response, status
@@ -155,8 +156,14 @@ async def feedback(
             messages.set_feedback(s, conversation_id, message_id, values)
         )
     )
-    if state.mlflow is not None and kept.trace_id is not None:
-        state.mlflow.attach(kept.trace_id, Feedback(kept.thumb, kept.comment))
+    if state.mlflow is not None:
+        running = state.generations.get(message_id)
+        trace_id = running.trace.id if running else kept.trace_id
+        if trace_id is not None:
+            given_back = Feedback(kept.thumb, kept.comment)
+            attach = partial(state.mlflow.attach, trace_id, given_back)
+            # What still streams has no trace yet.
+            running.when_ended(attach) if running else attach()
     return kept
 
 

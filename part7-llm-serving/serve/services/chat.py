@@ -10,18 +10,21 @@ from hashlib import sha256
 from sqlalchemy.orm import Session
 
 from serve.core.config import Settings
-from serve.core.errors import ConflictError, ServerStoppingError, UnusableError
+from serve.core.errors import BusyError, ConflictError, ServerStoppingError, UnusableError
+from serve.core.gate import Ticket
 from serve.core.llm import LlmClient
-from serve.cruds import conversations, messages, turns
+from serve.cruds import conversations, messages, repeats, turns
 from serve.cruds.repeats import Once, RepeatedError
 from serve.cruds.turns import Begun, Question
 from serve.database import Database
 from serve.models import ReplyConfig, Role
 from serve.services.context import check_fits, surely_fits
 from serve.services.generation import Generation
-from serve.services.generations import Generations
+from serve.services.generations import STOPPING, Generations
 
 TITLE_LENGTH = 60
+
+Check = Callable[[Session], None]
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,15 @@ class Chat:
             UnusableError: the question does not fit into the model's window.
             BusyError: too many replies are running and waiting.
         """
-        question = Question(content, title_of(content), _once(idempotency_key, content))
+        once = _once(idempotency_key, content)
         begin = partial(
             turns.begin,
             conversation_id=conversation_id,
-            question=question,
+            question=Question(content, title_of(content), once),
             owner=self._owner,
             default=self._default,
         )
-        return await self._start(begin)
+        return await self._start(begin, _check(conversation_id, once))
 
     async def edit(
         self,
@@ -108,7 +111,7 @@ class Chat:
             parent_id=edited.parent_id,
             at_leaf=False,
         )
-        return await self._start(begin)
+        return await self._start(begin, _check(conversation_id, once))
 
     async def regenerate(
         self, conversation_id: int, reply_id: int, idempotency_key: str | None = None
@@ -123,15 +126,16 @@ class Chat:
         )
         if reply.role != Role.ASSISTANT or reply.parent_id is None:
             raise UnusableError(f"message {reply_id} is not a reply; only those can be regenerated")
+        once = _once(idempotency_key, "regenerate", str(reply_id))
         begin = partial(
             turns.begin_again,
             conversation_id=conversation_id,
             message_id=reply.parent_id,
             owner=self._owner,
             default=self._default,
-            once=_once(idempotency_key, "regenerate", str(reply_id)),
+            once=once,
         )
-        return await self._start(begin)
+        return await self._start(begin, _check(conversation_id, once))
 
     async def start_exchange(self, begin: Callable[..., Begun]) -> Generation:
         """Keep an exchange of OpenAI's protocol as a conversation, and start its reply.
@@ -172,29 +176,43 @@ class Chat:
         if self._beginning:
             await asyncio.wait(self._beginning)
 
-    async def _start(self, begin: Callable[[Session], Begun]) -> Turn:
+    async def _start(self, begin: Callable[[Session], Begun], check: Check | None = None) -> Turn:
         """Write the turn, and start its reply; also if the client goes away in between."""
-        beginning = asyncio.create_task(self._begin(begin))
+        beginning = asyncio.create_task(self._begin(begin, check))
         self._beginning.add(beginning)
         beginning.add_done_callback(self._beginning.discard)
         return await asyncio.shield(beginning)
 
-    async def _begin(self, begin: Callable[[Session], Begun]) -> Turn:
+    async def _begin(self, begin: Callable[[Session], Begun], check: Check | None) -> Turn:
         if self._generations.stopping:
-            raise ServerStoppingError("the server is stopping; send this again in a moment")
+            raise ServerStoppingError(STOPPING)
         since = time.time_ns()
-        ticket = self._generations.gate.reserve()
         try:
-            begun = await self._write(begin)
+            ticket = await self._reserve(check)
+            try:
+                begun = await self._write(begin)
+            except BaseException:
+                ticket.give_back()
+                raise
         except RepeatedError as exc:
-            ticket.give_back()
             running = self._generations.get(exc.reply_id)
             return Turn(exc.message_id, exc.reply_id, running, repeated=True)
-        except BaseException:
-            ticket.give_back()
-            raise
         generation = self._generations.start(begun, ticket, since)
         return Turn(begun.message_id, begun.reply_id, generation)
+
+    async def _reserve(self, check: Check | None) -> Ticket:
+        """Claim a place.
+
+        Raises:
+            RepeatedError: there is none, and none is needed.
+            BusyError: there is none.
+        """
+        try:
+            return self._generations.gate.reserve()
+        except BusyError:
+            if check is not None:
+                await self._database.read(check)
+            raise
 
     async def _write(self, begin: Callable[[Session], Begun]) -> Begun:
         """Write a turn whose question fits into the model's window.
@@ -224,6 +242,13 @@ def title_of(content: str) -> str | None:
     if len(line) > TITLE_LENGTH:
         line = line[: TITLE_LENGTH - 1].rstrip() + "…"
     return line or None
+
+
+def _check(conversation_id: int, once: Once | None) -> Check | None:
+    """What tells a request that was made before, without writing."""
+    if once is None:
+        return None
+    return partial(repeats.check, conversation_id=conversation_id, once=once)
 
 
 def _once(key: str | None, *request: str) -> Once | None:

@@ -110,6 +110,12 @@ async def _count_least(
         UnusableError: they are too many.
     """
     used = sum([await counter.count(said) for said in fixed])
+    if used >= room:
+        raise UnusableError(
+            f"no message fits: of the model's window of {window:,} tokens the reply may take "
+            f"{window - room:,}, and what is always said to the model takes {used:,}; lower "
+            "max_tokens, or shorten the system prompt"
+        )
     count = await counter.count(question)
     if used + count > room:
         raise UnusableError(
@@ -141,8 +147,8 @@ def _estimate(said: Said) -> int:
 
 
 def _upper(said: Said) -> int:
-    """More than any tokenizer makes of it: they fall back to bytes at worst, and seldom do."""
-    return len(said.content.encode()) // 2 + PER_MESSAGE
+    """More than any tokenizer makes of it: at worst each byte is a token, as of long numbers."""
+    return len(said.content.encode()) + PER_MESSAGE
 
 
 def _message(said: Said) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from serve.core.errors import ChatError
 from serve.core.llm_answer import Answer
@@ -36,6 +36,7 @@ class Generation:
         self._pieces: list[str] = []
         self._starts: list[int] = []
         self._waiting: list[asyncio.Future[None]] = []
+        self._afterwards: list[Callable[[], None]] = []
 
     @property
     def text(self) -> str:
@@ -57,6 +58,12 @@ class Generation:
         self.status = status
         self.failure = failure
         self._wake()
+        for call in self._afterwards:
+            call()
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Call this when it has ended and the database knows."""
+        self._afterwards.append(call)
 
     def cannot_be_kept(self, trouble: ChatError) -> None:
         """It has ended, but how is not in the database yet: followers need not wait for that."""

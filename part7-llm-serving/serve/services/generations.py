@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,13 +10,12 @@ import structlog
 
 from serve.core import metrics
 from serve.core.config import Settings
-from serve.core.errors import ChatError, DatabaseAwayError, ModelError, ServerStoppingError
+from serve.core.errors import ChatError, DatabaseAwayError, ServerStoppingError
 from serve.core.gate import Gate, Ticket
 from serve.core.llm import LlmClient
 from serve.core.llm_answer import Answer
 from serve.core.llm_request import Asked
 from serve.core.request_id import REQUEST_ID
-from serve.core.tokens import estimate
 from serve.core.tracing import Tracing
 from serve.cruds import turns
 from serve.cruds.turns import Begun
@@ -23,6 +23,7 @@ from serve.database import Database
 from serve.models import Status
 from serve.services.context import fit
 from serve.services.generation import Generation
+from serve.services.outcome import as_json, observe, usage_of
 
 log = structlog.get_logger()
 
@@ -31,6 +32,8 @@ AGAIN_SECONDS = 0.5  # between attempts to write how a reply ended
 # Waking up costs more than the token that one is woken for. So where many replies run at once, what
 # comes within a pause is taken, and sent, together: two hundred are sent 25 times a second each.
 FEW, PAUSE, LONGEST_PAUSE = 20, 0.0002, 0.05
+STOPPING = "the server is stopping; send this again in a moment"
+ELSEWHERE = "another server has ended this reply, or it was removed"
 UNFORESEEN = "something went wrong in the server; its log says what"
 
 
@@ -111,12 +114,21 @@ class Generations:
         """Give running replies a grace period, then end them."""
         self.stopping = True
         living = [running.living for running in self._running.values()]
-        if living and seconds:
-            await asyncio.wait(living, timeout=seconds)
+        if seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    if living:
+                        await asyncio.wait(living)
+                    await self._until_empty()
         for reply_id in list(self._running):
             self.stop(reply_id, Status.INTERRUPTED)
         if living:
             await asyncio.wait(living)
+
+    async def _until_empty(self) -> None:
+        """Until nothing is generated: neither replies nor answers that nobody keeps."""
+        while not self.gate.is_empty:
+            await asyncio.sleep(0.05)
 
     async def keep_saving(self) -> None:
         """Write the text of all running replies, in one transaction, four times a second."""
@@ -178,16 +190,18 @@ class Generations:
         reply_id = generation.begun.reply_id
         status, failure = self._outcome(reply_id, producing)
         since = time.time_ns()
-        ours = await self._write_end(generation, status, failure)
+        written = await self._write_end(generation, status, failure)
+        del self._running[reply_id]
+        if written is None:  # who follows it knows of the trouble, and it has no end to tell
+            return
+        status, failure, ours = written
+        if ours:
+            metrics.REPLIES.labels(status).inc()
+            observe(generation)
+        generation.end(status, failure)
         generation.trace.took("write the end", since)
         question = generation.begun.history[-1].content
         generation.trace.end(status, failure, question, generation.text)
-        if ours:
-            metrics.REPLIES.labels(status).inc()
-            _observe(generation)
-        del self._running[reply_id]
-        if ours is not None:  # else who follows it knows of the trouble, and it has no end to tell
-            generation.end(status if ours else Status.INTERRUPTED, failure)
 
     def _outcome(
         self, reply_id: int, producing: asyncio.Task[None]
@@ -207,10 +221,10 @@ class Generations:
 
     async def _write_end(
         self, generation: Generation, status: Status, failure: ChatError | None
-    ) -> bool | None:
-        """Write the end until the database takes it; False if somebody else has ended it.
+    ) -> tuple[Status, ChatError | None, bool] | None:
+        """Write the end until the database takes it; what it is then, and whether it is ours.
 
-        None if the server stops and the database does not take it.
+        None if the server stops and the database takes nothing.
         """
         reply_id, answer, context = generation.begun.reply_id, generation.answer, generation.context
         end = partial(
@@ -219,8 +233,8 @@ class Generations:
             status=status,
             text=generation.text,
             finish_reason=answer.finish_reason if answer else None,
-            error=_as_json(failure) if failure else None,
-            usage=_usage(generation),
+            error=as_json(failure) if failure else None,
+            usage=usage_of(generation),
             context=context.as_json() if context else None,
             trace_id=generation.trace.id,
         )
@@ -229,11 +243,16 @@ class Generations:
             reply_id=reply_id,
             status=Status.FAILED,
             text="",
-            error=_as_json(ChatError(UNFORESEEN)),
+            error=as_json(ChatError(UNFORESEEN)),
+            trace_id=generation.trace.id,
         )
         while True:
             try:
-                return await self._database.write(end)
+                if not await self._database.write(end):
+                    return Status.INTERRUPTED, ChatError(ELSEWHERE), False
+                if end is bare:
+                    return Status.FAILED, ChatError(UNFORESEEN), True
+                return status, failure, True
             except DatabaseAwayError as exc:
                 generation.cannot_be_kept(exc)
                 if self.stopping:
@@ -248,36 +267,3 @@ class Generations:
                     generation.cannot_be_kept(ChatError(UNFORESEEN))
                     return None
                 end = bare
-
-
-def _observe(generation: Generation) -> None:
-    if generation.first_at is None or generation.last_at is None:
-        return
-    metrics.FIRST_TOKEN_SECONDS.observe(generation.first_at - generation.begun_at)
-    if generation.chunks > 1:
-        span = generation.last_at - generation.first_at
-        metrics.TOKEN_SECONDS.observe(span / (generation.chunks - 1))
-    usage = _usage(generation)
-    metrics.TOKENS.labels("prompt").inc(usage["prompt_tokens"])
-    metrics.TOKENS.labels("completion").inc(usage["completion_tokens"])
-
-
-def _as_json(failure: ChatError) -> dict[str, str]:
-    kind = failure.kind if isinstance(failure, ModelError) else "server"
-    return {"kind": kind, "detail": str(failure)}
-
-
-def _usage(generation: Generation) -> dict[str, int | bool]:
-    """What the model server counted, or an estimate that says that it is one."""
-    answer, context = generation.answer, generation.context
-    if answer is not None and answer.usage is not None:
-        known = ("prompt_tokens", "completion_tokens", "total_tokens")
-        return {name: int(answer.usage.get(name) or 0) for name in known} | {"estimated": False}
-    prompt = context.tokens if context is not None else 0
-    done = max(generation.chunks, estimate(generation.text)) if generation.length else 0
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": done,
-        "total_tokens": prompt + done,
-        "estimated": True,
-    }

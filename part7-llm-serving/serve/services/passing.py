@@ -3,15 +3,16 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from serve.core.errors import ChatError
+from serve.core.errors import ChatError, ServerStoppingError
 from serve.core.llm import LlmClient
 from serve.core.llm_answer import Answer
 from serve.core.llm_request import Asked
 from serve.core.request_id import REQUEST_ID
+from serve.core.streaming import ClientGoneError
 from serve.core.tracing import Tracing
 from serve.cruds.messages import Said
 from serve.models import ReplyConfig, Status
-from serve.services.generations import Generations
+from serve.services.generations import STOPPING, Generations
 
 
 class Passing:
@@ -61,13 +62,17 @@ async def open_passing(
     Raises:
         BusyError: too many replies are running and waiting.
         ModelError: no model server gave an answer.
+        ServerStoppingError: the server is about to go.
     """
+    if generations.stopping:
+        raise ServerStoppingError(STOPPING)
     messages = [{"role": each.role, "content": each.content} for each in said]
     asked = Asked(messages, config, REQUEST_ID.get())
     ticket = generations.gate.reserve()
     trace = tracing.begin("completion", request_id=asked.request_id)
     passing: Passing | None = None
     failure: ChatError | None = None
+    outcome = Status.STOPPED
     told = False  # by the block, which has dealt with it
     try:
         async with ticket:
@@ -79,10 +84,16 @@ async def open_passing(
                     if passing.failure is not None:
                         raise passing.failure
     except ChatError as exc:
-        failure = exc
+        failure, outcome = exc, Status.FAILED
         if not told:
             raise
+    except ClientGoneError:
+        raise
+    except Exception:
+        outcome = Status.FAILED
+        raise
+    else:
+        outcome = passing.outcome
     finally:
-        outcome = passing.outcome if passing else Status.FAILED if failure else Status.STOPPED
         text = passing.so_far if passing else ""
         trace.end(outcome, failure, said[-1].content, text)

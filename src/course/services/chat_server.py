@@ -33,13 +33,13 @@ class ChatServer(Service):
         """Where it listens, what it asks, where it keeps everything."""
         config = self.config
         tutor = f"http://localhost:{ports[Tutor.name]}/v1"
-        # It runs without MLflow, too, and finds it when it comes.
-        mlflow = ports.get(MlflowServer.name, config.mlflow_port)
+        # Which it does not need: it looks for it as long as it is not there.
+        mlflow = f"http://localhost:{ports.get(MlflowServer.name, config.mlflow_port)}"
         return {
             "CHAT_PORT": str(ports[self.name]),
             "CHAT_API_KEYS": config.chat_api_keys,
             "LLM_BASE_URL": config.llm_base_url if config.has_own_model else tutor,
-            "MLFLOW_TRACKING_URI": f"http://localhost:{mlflow}",
+            "MLFLOW_TRACKING_URI": config.mlflow_tracking_uri if config.has_own_mlflow else mlflow,
             "DATABASE_URL": f"sqlite:///{self.home.data(self.name) / 'chat.db'}",
             "PYTHONPATH": str(repository() / "part7-llm-serving"),
         }
