@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import httpx2
 import pytest
@@ -16,6 +17,11 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 POSTGRESQL = "postgresql+psycopg://myuser:mypassword@postgres-server:5432/mydatabase"
+
+
+def has_come(place: str) -> bool:
+    """Whether MLflow has a trace."""
+    return httpx2.get(place).is_success
 
 
 @contextmanager
@@ -61,6 +67,9 @@ def test_a_conversation_survives_the_death_of_its_server(
         again = chat.post(f"/conversations/{conversation}/messages/{reply}/regenerate").json()
         assert again["reply"]["status"] == "complete"
         assert again["reply"]["content"].startswith(left["content"])
+        mlflow = f"http://localhost:{project.ports['MLFLOW_PORT']}/api/3.0/mlflow/traces"
+        for trace_id in (left["trace_id"], again["reply"]["trace_id"]):
+            wait_for(partial(has_come, f"{mlflow}/{trace_id}"))
         assert chat.metric("chat_messages_stuck") == 0
 
 
