@@ -77,6 +77,8 @@ class Bench:
             "LLM_BASE_URL": f"http://127.0.0.1:{self.fake_port}/v1",
             "LLM_MAX_RUNNING": "1000",
             "LLM_IDLE_SECONDS": "600",
+            # Traces are made, and nobody takes them: MLflow itself would need a core.
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
         }
         begun = time.perf_counter()
         server = stack.enter_context(

@@ -11,9 +11,9 @@ import mlflow
 import pytest
 from mlflow.entities import Trace
 from mlflow.exceptions import MlflowException
+from serve.core import genai as names
 from serve.core import mlflow as sending
 from serve.core import mlflow_api
-from serve.core import tracing as names
 
 from tests.conftest import Mlflow, StartProxy
 from tests.faults import Proxy

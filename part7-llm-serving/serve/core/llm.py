@@ -141,7 +141,7 @@ class LlmClient:
                     response = await self._session.post(
                         f"{url}/chat/completions",
                         data=asked.body(),
-                        headers=self._headers(asked.request_id) | call.headers(),
+                        headers=self._headers(asked.request_id) | call.headers,
                     )
                     if response.status != 200:
                         raise await _refusal(url, response)
