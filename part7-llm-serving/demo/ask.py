@@ -7,11 +7,12 @@ Run it in the folder part7-llm-serving. CHAT_API_URL and CHAT_API_KEY change whe
 
 import argparse
 import asyncio
+import os
 import sys
 from contextlib import suppress
 
 from demo.client import ChatClient
-from demo.errors import ChatServerError
+from demo.errors import ChatServerError, RefusedError
 from demo.schemas import Message
 from demo.settings import BadSettingError, Settings, load_settings
 from demo.stream import Delta, Done, Trouble
@@ -40,26 +41,49 @@ def main() -> None:
         except ChatServerError as exc:
             print(f"error: {exc}", file=sys.stderr)
             status = 1
+        except asyncio.CancelledError:  # by _say
+            status = 1
     raise SystemExit(status)
 
 
 async def _ask(settings: Settings, question: str, conversation: int | None) -> int:
     key = settings.chat_api_key.get_secret_value()
     async with ChatClient(settings.chat_api_url, key) as client:
-        if conversation is None:
-            conversation = (await client.create_conversation(None)).id
-        trouble, ended = "", None
-        async for event in client.send(conversation, question):
-            match event:
-                case Delta(text):
-                    print(text, end="", flush=True)
-                case Trouble(detail):
-                    trouble = detail
-                case Done(reply):
-                    ended = reply
+        if conversation is not None:
+            return await _follow(client, conversation, question)
+        conversation = (await client.create_conversation(None)).id
+        try:
+            return await _follow(client, conversation, question)
+        except RefusedError:
+            with suppress(ChatServerError):  # it is empty; the refusal is what matters
+                await client.delete_conversation(conversation)
+            raise
+
+
+async def _follow(client: ChatClient, conversation: int, question: str) -> int:
+    trouble, ended = "", None
+    async for event in client.send(conversation, question):
+        match event:
+            case Delta(text):
+                _say(text)
+            case Trouble(detail):
+                trouble = detail
+            case Done(reply):
+                ended = reply
     assert ended is not None  # or `send` would have raised
-    print(f"\n\n{_known(conversation, ended)}")
+    _say(f"\n\n{_known(conversation, ended)}\n")
     return _judge(ended, trouble)
+
+
+def _say(text: str) -> None:
+    """Print, unless nobody reads any more, as `| head` when it has seen enough."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's own end
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # so that the stream is closed in good order
 
 
 def _known(conversation: int, reply: Message) -> str:
