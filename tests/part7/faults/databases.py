@@ -253,7 +253,11 @@ def server_on(
     trouble: Trouble, fake: Fake, folder: Path, **variables: str
 ) -> Iterator[ChatProcess]:
     """The chat server as a process, where its database is."""
-    environ = {"DATABASE_URL": trouble.url, "LLM_BASE_URL": fake.url} | variables
+    environ = {
+        "DATABASE_URL": trouble.url,
+        "LLM_BASE_URL": fake.url,
+        "MLFLOW_TRACKING_URI": "",  # it is not the learner's to be filled with these turns
+    } | variables
     chat = NamespacedChat(
         free_port(), environ=environ, log=folder / "chat.log", prefix=trouble.prefix
     )
