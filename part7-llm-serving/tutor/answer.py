@@ -71,7 +71,8 @@ class Tutor:
         if lesson := index.named_lesson(question):
             return _compose(words, lesson[:2])
         hits = index.search(question, before if words.goes_on(question) else "")
-        if found := _best(index, hits, GOOD[language]):
+        hits = [hit for hit in hits if not _only_asks(hit.passage, question)]
+        if hits and (found := _best(index, hits, GOOD[language])):
             return _compose(words, found)
         nearest = [_source(passage) for passage in index.nearest_sections(question, PASSAGES)]
         if nearest:
@@ -120,6 +121,11 @@ def _best(index: Index, hits: list[Hit], good: float) -> list[Passage]:
     best_first = list(dict.fromkeys(_section(hit) for hit in found))
     found.sort(key=lambda hit: (best_first.index(_section(hit)), hit.place))
     return [hit.passage for hit in found]
+
+
+def _only_asks(passage: Passage, question: str) -> bool:
+    """Whether a lesson asks this question there, as an example; that is no answer."""
+    return len(question.split()) > 2 and question.strip() in passage.words
 
 
 def _section(hit: Hit) -> tuple[str, str]:

@@ -24,11 +24,11 @@ class Gate:
         Raises:
             BusyError: running and waiting replies are as many as may be.
         """
-        if self._running + self._reserved >= self._places + self._queued:
+        known = self._running + self._reserved
+        if known >= self._places + self._queued:
             metrics.REFUSED.inc()
-            raise BusyError(
-                f"{self._running} replies are running and {self._reserved} wait; try again"
-            )
+            running = min(known, self._places)  # a reservation may be about to take its place
+            raise BusyError(f"{running} replies are running and {known - running} wait; try again")
         self._reserved += 1
         metrics.QUEUED.inc()
         return Ticket(self)

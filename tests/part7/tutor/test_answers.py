@@ -41,6 +41,13 @@ def test_a_question_is_answered_from_the_right_lesson(ask: Ask, question: str, l
     assert sources(ask(question))[0] == lesson
 
 
+@pytest.mark.parametrize("question", ["When does a new version become champion?", "What is drift?"])
+def test_a_lesson_that_asks_the_same_is_no_answer(ask: Ask, question: str) -> None:
+    assert question in (ROOT / "part7-llm-serving/README.md").read_text(encoding="utf-8")
+
+    assert question not in ask(question)
+
+
 @pytest.mark.parametrize(
     "question",
     [
